@@ -1,0 +1,220 @@
+"""One request on its way through the house: the values that handlers share, and the chain that calls them.
+
+`Request` is what came in, `Target` where it goes, `Attempt` one try, `Reply` what comes back, `Exchange` all of it together.
+A `Reply` is a value: nothing has been sent to the caller yet, and who drops it closes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from multidict import CIMultiDict, MultiMapping
+
+from respan_proxy.config import Provider
+from respan_proxy.dialects.dialect import Dialect
+from respan_proxy.dialects.observe import Observed
+from respan_proxy.errors import UpstreamInterrupted
+from respan_proxy.respan.endpoints import Endpoint
+from respan_proxy.respan.params import Params
+from respan_proxy.wire.json_edit import Document
+
+Outcome = Literal["complete", "client_left", "upstream_broke", "rejected", "unavailable"]
+
+
+class ByteStream(Protocol):
+    """Bytes as a socket gives them. `aclose` closes the socket behind it at once, also when nothing was read yet."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def __anext__(self) -> bytes: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Step(Protocol):
+    """A synchronous stage of a stream: every chunk passes `feed`, the end passes `end`; both return what goes on.
+
+    `end(None)` is a clean end, `end(error)` a break. A step that finds a clean end to be a break raises
+    `UpstreamInterrupted` from `end`; the steps behind it are then ended with that error.
+    """
+
+    def feed(self, chunk: bytes) -> bytes: ...
+
+    def end(self, error: UpstreamInterrupted | None) -> bytes: ...
+
+
+@dataclass(slots=True)
+class Stream:
+    """A streamed body: one source, the chunks already taken from it, and the steps that each chunk passes in order.
+
+    One pump over synchronous steps beats layers of async generators (measured: 0.1 us against 0.5 us a layer and chunk).
+    """
+
+    source: ByteStream
+    head: list[bytes] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    broke: UpstreamInterrupted | None = None
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """What the caller is to be sent, piece by piece; never an empty piece. Use under `aclosing`."""
+        try:
+            for chunk in self.head:
+                if out := self._through(chunk, 0):
+                    yield out
+            async for chunk in self.source:
+                for step in self.steps:
+                    chunk = step.feed(chunk)
+                if chunk:
+                    yield chunk
+        except UpstreamInterrupted as error:
+            self.broke = error
+        if tail := self._end():
+            yield tail
+
+    def _through(self, chunk: bytes, first: int) -> bytes:
+        for step in self.steps[first:]:
+            chunk = step.feed(chunk)
+        return chunk
+
+    def _end(self) -> bytes:
+        tail = b""
+        for step in self.steps:
+            if tail:
+                tail = step.feed(tail)
+            try:
+                tail += step.end(self.broke)
+            except UpstreamInterrupted as error:
+                self.broke = error
+        return tail
+
+    async def aclose(self) -> None:
+        await self.source.aclose()
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer that has not been sent: status, headers (end to end ones only) and a whole or streamed body."""
+
+    status: int
+    headers: CIMultiDict[str]
+    body: bytes | Stream
+
+    async def aclose(self) -> None:
+        """Close what the answer holds open; harmless when called again."""
+        if isinstance(self.body, Stream):
+            await self.body.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the caller sent, decoded from its transfer and content encodings and otherwise untouched."""
+
+    method: str
+    path: str
+    query: str
+    headers: MultiMapping[str]
+    body: bytes
+    received_at: float
+    remote: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `credential` is what the request carried when that is not one of our own keys: it may be forwarded, never stored."""
+
+    key_name: str | None = None
+    environment: str | None = None
+    is_admin: bool = False
+    credential: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes: the provider, the dialect spoken there, the model name sent, and the secret it travels with."""
+
+    provider: Provider
+    dialect: Dialect
+    model: str | None
+    secret: str | None = field(default=None, repr=False)
+    secret_is_callers: bool = False
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at one target. Times are seconds of the monotonic clock."""
+
+    target: Target
+    started_at: float
+    status: int | None = None
+    first_byte_at: float | None = None
+    ended_at: float | None = None
+    error: str | None = None
+    upstream_request_id: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Edits:
+    """What must change in the JSON body before it leaves: collected by handlers, applied once per target."""
+
+    remove: set[str] = field(default_factory=set)
+    replace: dict[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.remove or self.replace)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and all that became of it. Times ending in `_at` are seconds: `received_at` of the epoch, others monotonic."""
+
+    id: str
+    request: Request
+    endpoint: Endpoint
+    dialect: Dialect
+    started_at: float
+    caller: Caller = field(default_factory=Caller)
+    document: Document | None = None
+    params: Params = field(default_factory=Params)
+    edits: Edits = field(default_factory=Edits)
+    model: str | None = None
+    streams: bool = False
+    attempts: list[Attempt] = field(default_factory=list)
+    sent: bytes | None = None
+    chunks: list[tuple[float, bytes]] = field(default_factory=list)
+    chunks_cut: bool = False
+    observed: Observed | None = None
+    warnings: list[str] = field(default_factory=list)
+    reply_status: int | None = None
+    outcome: Outcome | None = None
+    error: str | None = None
+    on_complete: list[Callable[[], None]] = field(default_factory=list)
+
+    def complete(self, outcome: Outcome) -> None:
+        """Run what waits for the last byte, once, in the order it was registered (innermost handler first)."""
+        if self.outcome is None:
+            self.outcome = outcome
+        steps, self.on_complete = self.on_complete, []
+        for step in steps:
+            step()
+
+
+Next = Callable[[Exchange], Awaitable[Reply]]
+Handler = Callable[[Exchange, Next], Awaitable[Reply]]
+
+
+def chain(*handlers: Handler, last: Next) -> Next:
+    """One callable out of many: each handler gets the exchange and the rest of the chain, in the order written."""
+    call = last
+    for handler in reversed(handlers):
+        call = _link(handler, call)
+    return call
+
+
+def _link(handler: Handler, call_next: Next) -> Next:
+    async def call(exchange: Exchange) -> Reply:
+        return await handler(exchange, call_next)
+
+    return call

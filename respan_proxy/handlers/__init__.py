@@ -1,0 +1,1 @@
+"""One behaviour per file: `async def (exchange, call_next) -> Reply`, in the order that app.py lists."""
