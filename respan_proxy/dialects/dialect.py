@@ -1,0 +1,82 @@
+"""What every dialect is: one frozen record of pure functions, and the shapes of what those functions take and give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from respan_proxy.dialects.events import Event
+from respan_proxy.dialects.usage import Usage
+from respan_proxy.errors import ProxyError
+
+
+class ReplyReader(Protocol):
+    """Bytes of a streamed reply in, events out: the same events for any split of the bytes. Never raises, whatever the bytes."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the dialect's own terminal was seen: only then was the end of the bytes the end of the reply."""
+        ...
+
+    def feed(self, chunk: bytes) -> list[Event]: ...
+
+    def close(self) -> list[Event]:
+        """What the end of the bytes means: `End` when the dialect has no terminal of its own, a `Failure` when the reply broke off."""
+        ...
+
+
+class ReplyWriter(Protocol):
+    """Events in, bytes of a streamed reply out; every piece is whole frames. `close` ends what `End` or `Failure` did not."""
+
+    def feed(self, event: Event) -> bytes: ...
+
+    def close(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WriteContext:
+    """What a writer must know besides the events."""
+
+    now: int
+    """Seconds of the epoch, for `created`."""
+    new_id: Callable[[str], str]
+    """prefix (`chatcmpl-`, `msg_`, `resp_`, `call_`) -> a fresh id that starts with it."""
+    model: str | None = None
+    """Shown when the provider named no model."""
+    include_usage: bool = True
+    """Chat streams only: the caller asked for the usage chunk."""
+    array: bool = False
+    """Gemini streams only: a JSON array instead of SSE."""
+    include_thoughts: bool = True
+    """Gemini only: the caller asked to see thoughts."""
+    encrypted_reasoning: bool = True
+    """Responses only: the caller asked for `reasoning.encrypted_content`."""
+    echo: Mapping[str, Any] = field(default_factory=dict)
+    """Responses only: members of the request that the response repeats (`instructions`, `tools`, `metadata`, ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one wire dialect says things. Nothing here does I/O, and nothing here raises on what a provider sent."""
+
+    name: str
+    """`openai.chat`, `openai.responses`, `anthropic.messages` or `gemini`."""
+    reader: Callable[[], ReplyReader]
+    writer: Callable[[WriteContext], ReplyWriter]
+    read_reply: Callable[[bytes], list[Event]]
+    """A whole 2xx body; a body that is an error or no reply at all becomes one `Failure`."""
+    write_reply: Callable[[Iterable[Event], WriteContext], bytes]
+    """A whole body. Events that hold a `Failure` must be answered with `write_error` instead."""
+    read_error: Callable[[int, bytes], ProxyError]
+    """(status, body) of a provider's refusal, whatever its shape -> neutral, with the status to answer with."""
+    write_error: Callable[[ProxyError, str], tuple[int, bytes]]
+    """(error, request id) -> (status, JSON body) as this dialect's SDKs expect them."""
+    first_error: Callable[[str | bytes], ProxyError | None]
+    """The payload (JSON text) of the first data frame of a 200 stream: an error in disguise?"""
+    interruption: Callable[[bytes, ProxyError, str], bytes]
+    """(all bytes sent so far, what broke, request id) -> the dialect's own last words; whole frames."""
+    read_usage: Callable[[Mapping[str, Any]], Usage | None]
+    """Members of a whole body of any kind (reply, embeddings) -> what it says about tokens."""
+    read_count: Callable[[Mapping[str, Any]], int | None]
+    """Members of a token count's answer -> the count; None if this dialect has none."""

@@ -1,0 +1,32 @@
+"""What a reply cost in tokens, as one arithmetic for all dialects, and the estimate used when a provider kept it to itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one reply. `prompt` is everything read (`cached` and `write` are parts of it: read from and written to a
+    provider's cache), `output` everything generated (`reasoning` is a part of it). `estimated`: no provider said so."""
+
+    prompt: int = 0
+    cached: int = 0
+    write: int = 0
+    output: int = 0
+    reasoning: int = 0
+    estimated: bool = False
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.output
+
+    @property
+    def fresh(self) -> int:
+        """What was read at the full price: neither from the cache nor into it (Anthropic's `input_tokens`). Never negative."""
+        return max(0, self.prompt - self.cached - self.write)
+
+
+def estimate(text: str) -> int:
+    """Tokens in a text when nobody counted them: UTF-8 bytes / 4, rounded up (OpenAI's rule of thumb: a token is about 4 characters)."""
+    return (len(text.encode("utf-8", "surrogatepass")) + 3) // 4
