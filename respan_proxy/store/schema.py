@@ -1,0 +1,54 @@
+"""The shape of the database: numbered migrations, and the columns of `log` that follow `Row`.
+
+`PRAGMA user_version` is the number of migrations applied. A new column of `Row` is added to an existing table by itself (an older
+program does not mind it); what an older program would misread is a migration.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from respan_proxy.errors import ConfigError
+from respan_proxy.respan.spans import COLUMNS
+
+
+def m001_log_and_body(connection: sqlite3.Connection) -> None:
+    """One row per call, its content in a table of its own (filters and sums are 15 to 45 % faster that way when cold, measured)."""
+    columns = ", ".join(column.sql for column in COLUMNS if column.name != "unique_id")
+    connection.execute(f"CREATE TABLE log (seq INTEGER PRIMARY KEY, unique_id TEXT NOT NULL UNIQUE, {columns})")
+    connection.execute("CREATE TABLE body (seq INTEGER PRIMARY KEY, enc TEXT NOT NULL, data BLOB NOT NULL)")
+    connection.execute("CREATE INDEX log_timestamp ON log (timestamp)")
+    connection.execute("CREATE INDEX log_trace ON log (trace_unique_id) WHERE trace_unique_id IS NOT NULL")
+    connection.execute("CREATE INDEX log_thread ON log (thread_identifier) WHERE thread_identifier IS NOT NULL")
+    connection.execute("CREATE INDEX log_customer ON log (customer_identifier) WHERE customer_identifier IS NOT NULL")
+    connection.execute("CREATE INDEX log_running ON log (status) WHERE status = 'running'")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_log_and_body,)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the database to this program's shape in one transaction; `ConfigError` when a newer program wrote it."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise ConfigError(
+            [
+                f"{path}: the database has schema version {version}, this program knows up to {len(MIGRATIONS)}: "
+                "update respan-proxy, or choose another file with --database FILE"
+            ]
+        )
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
+            migration(connection)
+            connection.execute(f"PRAGMA user_version = {number}")
+        present = {name for _, name, *_ in connection.execute("PRAGMA table_info(log)")}
+        for column in COLUMNS:
+            if column.name not in present:
+                connection.execute(f"ALTER TABLE log ADD COLUMN {column.sql}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
