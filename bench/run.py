@@ -1,0 +1,307 @@
+"""`make bench`: the product beside a bare relay, in front of the same fake provider, in alternating runs; prints medians and ratios."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import uvloop
+
+from bench.fake_provider import BURST, PACED, PACED_CHUNKS, SENTENCE, UNARY
+from bench.load import Job, Pool
+
+ROOT = Path(__file__).parents[1]
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+HEALTHY_WITHIN_S = 15.0
+DRAINED_WITHIN_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A process under measurement. `queued` says how many rows it still has to write."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    port: int
+    started_in_s: float
+    queued: Callable[[int], int]
+
+    def cpu_s(self) -> float:
+        """User and system time of all its threads, from the kernel (proc(5), stat fields 14 and 15; resolution 10 ms)."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+    def memory_mb(self, field: str) -> float:
+        """`VmRSS` (now) or `VmHWM` (the most it ever was), from proc(5)."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) / 1024
+        raise LookupError(field)
+
+    def drain(self) -> None:
+        """Returns once everything it remembered is on its way out of memory: that work belongs to the requests that caused it."""
+        deadline = time.monotonic() + DRAINED_WITHIN_S
+        while self.queued(self.port):
+            if time.monotonic() > deadline:
+                sys.exit(f"{self.name}: rows are still waiting to be written after {DRAINED_WITHIN_S:.0f} s")
+            time.sleep(0.02)
+
+
+def nothing_queued(port: int) -> int:
+    return 0
+
+
+def rows_queued(port: int) -> int:
+    return int(json.loads(get(port, "/health/ready")[1])["writer"]["queued_rows"])
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def started(name: str, command: list[str], port: int, home: Path, queued: Callable[[int], int] = nothing_queued) -> Iterator[Server]:
+    """A process that answers /health/live, with an environment of its own; stopped at the end."""
+    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), "HOME": str(home)}
+    if name == "product":
+        environment |= {
+            "OPENAI_API_KEY": "sk-bench",
+            "RESPAN_PROXY_OPENAI_BASE_URL": command.pop(),
+            "RESPAN_PROXY_DATABASE": f"{home}/bench.db",
+        }
+    log = home / f"{name}.log"
+    with log.open("wb") as output:
+        began = time.monotonic()
+        process = subprocess.Popen(command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            while not answers(port):
+                if process.poll() is not None or time.monotonic() - began > HEALTHY_WITHIN_S:
+                    sys.exit(f"{name} did not start:\n{log.read_text()[-2000:]}")
+                time.sleep(0.005)
+            yield Server(name, process, port, time.monotonic() - began, queued)
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def answers(port: int) -> bool:
+    try:
+        return get(port, "/health/live")[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+# What is asked for.
+
+
+def request(model: str, *, stream: bool = False, messages: list[dict[str, object]] | None = None) -> bytes:
+    """One whole HTTP request, as an SDK would send it."""
+    body = json.dumps(
+        {
+            "model": model,
+            "messages": messages or [{"role": "system", "content": "Be brief."}, {"role": "user", "content": SENTENCE * 4}],
+            "temperature": 0.2,
+            **({"stream": True} if stream else {}),
+        },
+        separators=(",", ":"),
+    ).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
+        "User-Agent: OpenAI/Python 3.54.0\r\nX-Stainless-Lang: python\r\nX-Stainless-Async: async:asyncio\r\n"
+        f"X-Stainless-Retry-Count: 0\r\nAccept-Encoding: gzip, deflate\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def agent_history() -> list[dict[str, object]]:
+    """90 KB of an agent's conversation: calls of a tool and their results, in turn."""
+    messages: list[dict[str, object]] = [{"role": "system", "content": SENTENCE * 20}]
+    for turn in range(60):
+        call = {"id": f"call_{turn:04}", "type": "function", "function": {"name": "read_file", "arguments": f'{{"path": "src/{turn}.py"}}'}}
+        messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        messages.append({"role": "tool", "tool_call_id": f"call_{turn:04}", "content": f'line {turn}: "{SENTENCE * 11}{"-" * 40}"\n'})
+    return messages
+
+
+def cpu_us(job: Job, cpu_s: float) -> float:
+    return cpu_s / job.count * 1e6
+
+
+def cpu_us_per_chunk(job: Job, cpu_s: float) -> float:
+    return cpu_us(job, cpu_s) / PACED_CHUNKS
+
+
+def per_second(job: Job, cpu_s: float) -> float:
+    return job.count / job.elapsed_s
+
+
+def latency_ms(job: Job, cpu_s: float) -> float:
+    return median(job.latencies_s) * 1e3
+
+
+def first_byte_ms(job: Job, cpu_s: float) -> float:
+    return median(job.first_bytes_s) * 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """`count` requests over `connections` connections, and what is read from a run. A count is (full, quick)."""
+
+    name: str
+    payload: bytes
+    connections: int
+    count: tuple[int, int]
+    rounds: tuple[int, int]
+    figures: dict[str, Callable[[Job, float], float]]
+    spread_s: float = 0.0
+
+
+SMALL, AGENT = request(UNARY), request(UNARY, messages=agent_history())
+BURSTING, PACING = request(BURST, stream=True), request(PACED, stream=True)
+
+SCENARIOS = [
+    Scenario("unary, 32 at once", SMALL, 32, (4000, 1000), (5, 2), {"CPU us/request": cpu_us, "requests/s": per_second}),
+    Scenario("unary, one at a time", SMALL, 1, (1000, 300), (5, 3), {"latency p50 ms": latency_ms}),
+    Scenario("90 KB agent body, 8 at once", AGENT, 8, (800, 200), (5, 2), {"CPU us/request": cpu_us, "requests/s": per_second}),
+    Scenario("90 KB agent body, one at a time", AGENT, 1, (400, 150), (5, 3), {"latency p50 ms": latency_ms}),
+    Scenario("100 SSE chunks in a burst, 8 at once", BURSTING, 8, (1000, 250), (5, 2), {"CPU us/stream": cpu_us}),
+    Scenario(
+        "100 SSE chunks, one at a time", BURSTING, 1, (300, 100), (5, 3), {"first byte p50 ms": first_byte_ms, "whole p50 ms": latency_ms}
+    ),
+    Scenario(
+        "400 streams of 50 chunks, 20 a second each",
+        PACING,
+        400,
+        (400, 400),
+        (3, 1),
+        {"CPU us/chunk": cpu_us_per_chunk, "first byte p50 ms": first_byte_ms},
+        spread_s=1.0,
+    ),
+]
+
+Figures = dict[tuple[str, str], dict[str, list[float]]]
+
+
+async def measure(scenario: Scenario, server: Server, count: int, body_bytes: int) -> Iterator[tuple[str, float]]:
+    async with Pool(server.port, scenario.connections) as pool:
+        # Both sides' connections are open before the clock starts.
+        await pool.run(SMALL, scenario.connections)
+        server.drain()
+        before = server.cpu_s()
+        job = await pool.run(scenario.payload, count, body_bytes, scenario.spread_s)
+        server.drain()
+        spent = server.cpu_s() - before
+    return ((name, figure(job, spent)) for name, figure in scenario.figures.items())
+
+
+async def run(servers: list[Server], provider_port: int, quick: bool) -> Figures:
+    figures: Figures = defaultdict(lambda: defaultdict(list))
+    for scenario in SCENARIOS:
+        print(f"  {scenario.name} ...", end="\r", file=sys.stderr, flush=True)
+        async with Pool(provider_port, 1) as pool:
+            expected = (await pool.run(scenario.payload, 1)).last_body_bytes
+        for turn in range(scenario.rounds[quick]):
+            for server in servers if turn % 2 else reversed(servers):
+                for name, value in await measure(scenario, server, scenario.count[quick], expected):
+                    figures[scenario.name, name][server.name].append(value)
+        print(" " * 60, end="\r", file=sys.stderr)
+    return figures
+
+
+METHOD = """\
+Provider, relay, product and load are four processes on loopback, connections kept alive. The product runs with its default
+configuration and records every call in SQLite. CPU is the kernel's count for the process and all its threads, taken when its
+writer has nothing left to write. Runs alternate; figures are medians over {rounds} runs; every answer's bytes are counted."""
+
+
+def report(figures: Figures, quick: bool) -> None:
+    print(f"{'':44} {'':18} {'bare relay':>11} {'product':>11} {'ratio':>7} {'added':>9}   spread")
+    said = ""
+    for (scenario, figure), values in figures.items():
+        relay, product = median(values["bare relay"]), median(values["product"])
+        ratios = [theirs / bare for bare, theirs in zip(values["bare relay"], values["product"], strict=True)]
+        name = "" if scenario == said else scenario
+        compared = f"{relay:11.2f} {product:11.2f} {product / relay:7.2f} {product - relay:9.2f}   {min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"{name:44} {figure:18} {compared}")
+        said = scenario
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "uvloop", "orjson", "aiosqlite"))
+    print(f"\nPython {platform.python_version()}, {libraries}; {os.cpu_count()} processors, {platform.system()} {platform.release()}")
+    print(METHOD.format(rounds="1 to 3" if quick else "3 to 5"))
+
+
+def main() -> None:
+    if not Path("/proc/self/stat").exists():
+        sys.exit("the figures come from /proc, which this system does not have; run it on Linux")
+    arguments = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    arguments.add_argument("--quick", action="store_true", help="fewer requests and runs: under 40 s")
+    quick: bool = arguments.parse_args().quick
+    with tempfile.TemporaryDirectory(prefix="respan-bench-") as folder:
+        home = Path(folder)
+        provider_port, relay_port = free_port(), free_port()
+        upstream = f"http://127.0.0.1:{provider_port}"
+
+        def relay_command() -> list[str]:
+            return python("bench.bare_relay", str(relay_port), upstream)
+
+        def product_command(port: int) -> list[str]:
+            return [*python("respan_proxy", "--listen", f"127.0.0.1:{port}"), f"{upstream}/v1"]
+
+        figures: Figures = defaultdict(lambda: defaultdict(list))
+        with started("provider", python("bench.fake_provider", str(provider_port)), provider_port, home):
+            for _ in range(2 if quick else 4):
+                port = free_port()
+                with (
+                    started("bare relay", relay_command(), relay_port, home) as relay,
+                    started("product", product_command(port), port, home) as product,
+                ):
+                    for server in (relay, product):
+                        figures["start-up", "to healthy s"][server.name].append(server.started_in_s)
+                        figures["memory", "idle MB"][server.name].append(server.memory_mb("VmRSS"))
+            port = free_port()
+            with (
+                started("bare relay", relay_command(), relay_port, home) as relay,
+                started("product", product_command(port), port, home, rows_queued) as product,
+            ):
+                loaded = uvloop.run(run([relay, product], provider_port, quick))
+                for server in (relay, product):
+                    figures["memory", "loaded, most MB"][server.name].append(server.memory_mb("VmHWM"))
+        report({**loaded, **figures}, quick)
+
+
+if __name__ == "__main__":
+    main()
