@@ -1,0 +1,22 @@
+"""Owns what can be configured: values with defaults, the table of options, and `parse`, which reports every mistake at once."""
+
+from respan_proxy.config.dotenv import parse_env_file
+from respan_proxy.config.parsing import parse
+from respan_proxy.config.values import Auth, Config, Echo, Key, Limits, Listen, Log, Provider, Quirks, Retention, Timeouts, digest
+
+__all__ = [
+    "Auth",
+    "Config",
+    "Echo",
+    "Key",
+    "Limits",
+    "Listen",
+    "Log",
+    "Provider",
+    "Quirks",
+    "Retention",
+    "Timeouts",
+    "digest",
+    "parse",
+    "parse_env_file",
+]

@@ -1,0 +1,28 @@
+"""Owns the reading of `.env` text; finding the file is not its business."""
+
+from __future__ import annotations
+
+import re
+
+_LINE = re.compile(
+    r"""^\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_.]*)\s*=\s*
+        (?:'(?P<single>[^']*)'|"(?P<double>(?:\\.|[^"\\])*)"|(?P<plain>[^\r\n]*?))\s*(?:\s\#[^\r\n]*)?$""",
+    re.VERBOSE | re.MULTILINE,
+)
+_ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\"": '"', r"\\": "\\", r"\$": "$"}
+_ESCAPE = re.compile(r"\\.")
+
+
+def parse_env_file(text: str) -> dict[str, str]:
+    """The assignments in a `.env` file: `NAME=value`, `export`, quotes (escapes in double ones), ` #` comments.
+
+    No interpolation of other variables; what is no assignment is passed over, as python-dotenv does.
+    """
+    found: dict[str, str] = {}
+    for match in _LINE.finditer(text.removeprefix("\ufeff")):
+        name, single, double, plain = match.group("name", "single", "double", "plain")
+        if double is not None:
+            found[name] = _ESCAPE.sub(lambda escape: _ESCAPES.get(escape[0], escape[0]), double)
+        else:
+            found[name] = single if single is not None else "" if plain.startswith("#") else plain
+    return found

@@ -1,0 +1,259 @@
+"""Owns the configured values: frozen, complete, with the defaults that hold when nobody says otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import quote
+
+from respan_proxy.dialects.catalog import Globs
+from respan_proxy.errors import RequestRejected
+
+Content = Literal["full", "errors", "none"]
+Durability = Literal["normal", "full"]
+CallerKeys = Literal["forward", "never"]
+ParamPrecedence = Literal["respan_params", "top_level"]
+
+# What a base URL may carry as its last segment although the endpoint's path brings a version of its own.
+_VERSION = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where callers reach us: `host` and `port`, or the `path` of a unix socket."""
+
+    host: str = "127.0.0.1"
+    port: int = 7776
+    path: str | None = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """A unix socket counts: only who may open the file gets in."""
+        return self.path is not None or self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One of our own keys. Only its digest is kept; `id` is short, stable across restarts, and safe to show."""
+
+    name: str
+    digest: str = field(repr=False)
+    environment: str | None = None
+    is_admin: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.digest.removeprefix(DIGEST_PREFIX)[:8]
+
+    def fits(self, presented: str) -> bool:
+        """Whether `presented`, itself a digest, is this key's; takes the same time whatever the answer."""
+        return hmac.compare_digest(self.digest, presented)
+
+
+DIGEST_PREFIX = "sha256$"
+
+
+def digest(key: str) -> str:
+    """`sha256$` and the hex digest. Keys are long and random, so that no slow hash is needed (Respan's own are `sha512$$hex`)."""
+    return DIGEST_PREFIX + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """How a secret travels: `header: prefix + secret`; no header means that none is sent."""
+
+    header: str | None = "authorization"
+    prefix: str = "Bearer "
+
+    @classmethod
+    def named(cls, scheme: str) -> Auth:
+        """From `bearer`, `none` or a header's name."""
+        match scheme.lower():
+            case "bearer":
+                return cls()
+            case "none":
+                return cls(None, "")
+            case header:
+                return cls(header, "")
+
+    def __str__(self) -> str:
+        if self.header is None:
+            return "none"
+        return "bearer" if self.prefix else self.header
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Longest waits on a provider, in seconds; there is no total limit on a stream that is alive.
+
+    600 s to the first byte is what the OpenAI and Anthropic SDKs allow a whole request; reasoning models stay silent for minutes.
+    """
+
+    connect_s: float = 10.0
+    first_byte_s: float = 600.0
+    silence_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """Where a provider's wire differs from its dialect."""
+
+    ask_usage: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A company's API, or a server of your own: where it is, what it speaks, how it knows us."""
+
+    name: str
+    base_url: str = ""
+    dialects: tuple[str, ...] = ("openai.chat",)
+    auth: Auth = Auth()
+    key: str | None = field(default=None, repr=False)
+    key_env: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxy: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
+    timeouts: Timeouts = Timeouts()
+    request_bytes: int | None = None
+    quirks: Quirks = Quirks()
+    caller_keys: CallerKeys = "forward"
+    key_pattern: Globs = Globs()
+    bearer_keys: Globs = Globs()
+    families: Globs = Globs()
+    models: tuple[str, ...] = ()
+    paths: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+    api_version: str = ""
+    project: str = ""
+    location: str = ""
+    placed: bool = False
+    """Its base URL is the user's own, not the one we know."""
+    built_in: bool = False
+    """Answers in this process."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether a call can be made without a credential of the caller's."""
+        return self.built_in or self.key is not None or self.auth.header is None
+
+    def speaks(self, dialect: str) -> bool:
+        return dialect in self.dialects
+
+    def url(self, path: str, model: str | None = None, query: str = "", *, version: str | None = None) -> str:
+        """The absolute URL of an endpoint's path template (`/chat/completions`, `/v1/messages`, `/{version}/models/{model}:verb`).
+
+        `query` is appended as it is; `model` is percent-encoded. RequestRejected for a model name that would climb out of its path.
+        """
+        for start, instead in self.paths.items():
+            if path.startswith(start) and path[len(start) : len(start) + 1] in ("", "/", ":"):
+                path = instead + path[len(start) :]
+                break
+        # Templates that bring their version go below the version a base URL may end with: `.../v1` + `/v1/messages`.
+        base = _VERSION.sub("", self.base_url) if path.startswith(("/v1/", "/{version}/")) else self.base_url
+        if "{" in path:
+            path = self._fill(path, model, version)
+        if self.api_version and "api-version=" not in query:
+            query = f"api-version={self.api_version}&{query}" if query else f"api-version={self.api_version}"
+        return f"{base}{path}?{query}" if query else base + path
+
+    def _fill(self, path: str, model: str | None, version: str | None) -> str:
+        path = path.replace("{version}", version or self.version).replace("{project}", self.project).replace("{location}", self.location)
+        if model is None or "{model}" not in path:
+            return path
+        if ".." in model.split("/"):
+            raise RequestRejected(f"{model!r} is no model name: '..' would lead out of the provider's path", param="model")
+        if model.startswith(("models/", "tunedModels/")):
+            # Google's resource names bring their collection: `models/x`, `tunedModels/x`.
+            path = path.replace("models/{model}", "{model}")
+        # A slash stays where names have several segments; an Azure deployment's name is one segment.
+        kept = "@" if "/deployments/{model}" in path else "@/"
+        return path.replace("{model}", quote(model, safe=kept))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes, times in seconds."""
+
+    request_bytes: int = 64_000_000
+    header_bytes: int = 65_536
+    upload_s: float = 120.0
+    shutdown_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Zero keeps for ever."""
+
+    age_days: float = 30.0
+    size_bytes: int = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """The built-in provider's manners."""
+
+    pace_ms: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that was configured, checked and complete."""
+
+    listen: Listen = Listen()
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    link_header: bool = True
+    ask_usage: bool = True
+    caller_keys: CallerKeys = "forward"
+    default_model: str | None = None
+    param_precedence: ParamPrecedence = "respan_params"
+    database: str = "respan-proxy.db"
+    durability: Durability = "normal"
+    content: Content = "full"
+    body_bytes: int = 8_000_000
+    queue_bytes: int = 64_000_000
+    retention: Retention = Retention()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    echo: Echo = Echo()
+    log: Log = Log()
+    keys: tuple[Key, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def any_key(self) -> bool:
+        """No keys of our own: any credential gets in, and may be forwarded to the provider whose form it has."""
+        return not self.keys
+
+    @property
+    def has_provider_key(self) -> bool:
+        """The first one ends the time of `echo` standing in for known models."""
+        return any(provider.key is not None for provider in self.providers.values())
+
+    def provider(self, name: str) -> Provider | None:
+        """A provider by its name or by an alias the catalogue knows (`azure`, `google`), in any case, `-` or `_`."""
+        from respan_proxy.dialects import catalog
+
+        plain = name.strip().lower()
+        for spelling in (plain, plain.replace("-", "_")):
+            if found := self.providers.get(spelling) or self.providers.get(catalog.names().get(spelling, "")):
+                return found
+        return None
