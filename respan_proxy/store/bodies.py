@@ -75,15 +75,20 @@ class Packer:
             kept.append(part)
         if content.cut and "answer" not in cut:
             cut.append("answer")
-        head = orjson.dumps(
-            {
-                "parts": lengths,
-                "chunks": chunks,
-                "request_headers": _list(content.request_headers),
-                "response_headers": _list(content.response_headers),
-                "cut": cut,
-            }
-        )
+        index: dict[str, Any] = {
+            "parts": lengths,
+            "chunks": chunks,
+            "request_headers": content.request_headers,
+            "response_headers": content.response_headers,
+            "cut": cut,
+        }
+        try:
+            head = orjson.dumps(index)
+        except TypeError:
+            # aiohttp decodes header bytes that are not UTF-8 to lone surrogates, which JSON cannot hold.
+            index["request_headers"] = _readable(content.request_headers)
+            index["response_headers"] = _readable(content.response_headers)
+            head = orjson.dumps(index)
         data = b"".join((len(head).to_bytes(4, "big"), head, *kept))
         return self._compressor.compress(data, self._compressor.FLUSH_FRAME), bool(cut)
 
@@ -119,10 +124,5 @@ def unpack(encoding: str, data: bytes) -> Kept:
     )
 
 
-def _list(headers: Sequence[tuple[str, str]]) -> list[list[str]]:
-    return [[_text(name), _text(value)] for name, value in headers]
-
-
-def _text(value: str) -> str:
-    # aiohttp decodes header bytes that are not UTF-8 to lone surrogates, which JSON cannot hold.
-    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+def _readable(headers: Sequence[tuple[str, str]]) -> list[list[str]]:
+    return [[part.encode("utf-8", "replace").decode() for part in header] for header in headers]

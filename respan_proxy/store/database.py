@@ -13,6 +13,8 @@ import aiosqlite
 T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 5.0
+# One statement for each set of columns that comes together; compiling one costs 50 us.
+CACHED_STATEMENTS = 256
 
 
 class Replaced(Exception):
@@ -20,7 +22,7 @@ class Replaced(Exception):
 
 
 class _Connection(sqlite3.Connection):
-    """aiosqlite has no call for "run this in your thread"; a `commit` that first does the work set beforehand is one, by its public face."""
+    """aiosqlite has no call for "run this in your thread". A `commit` that does the work set beforehand is one, by its public face."""
 
     path: Path
     identity: tuple[int, int] | None = None
@@ -73,7 +75,8 @@ class Database:
             await connection.close()
 
     async def _hop(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        assert self._inner is not None and self._connection is not None
+        assert self._inner is not None
+        assert self._connection is not None
         self._inner.work = work
         await self._connection.commit()
         result, self._inner.result = self._inner.result, None
@@ -92,7 +95,12 @@ class Database:
             return connection
 
         self._connection = await aiosqlite.connect(
-            name, factory=factory, uri=self._read_only, isolation_level=None, timeout=self._busy_timeout_s
+            name,
+            factory=factory,
+            uri=self._read_only,
+            isolation_level=None,
+            timeout=self._busy_timeout_s,
+            cached_statements=CACHED_STATEMENTS,
         )
         self._inner = opened[0]
         try:

@@ -18,12 +18,12 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from respan_proxy.errors import ConfigError
-from respan_proxy.respan.spans import COLUMNS, Content, Row, values
+from respan_proxy.respan.spans import COLUMNS, Content, Row, Shape, bind
 from respan_proxy.store.bodies import ENCODING, Packer
 from respan_proxy.store.database import BUSY_TIMEOUT_S, Database
 from respan_proxy.store.lock import Lock
@@ -44,10 +44,6 @@ ROW_BYTES = 2048
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 RETENTION_EVERY_S = 300.0
 
-_NAMES = ", ".join(column.name for column in COLUMNS)
-_MARKS = ", ".join("?" for _ in COLUMNS)
-_RENEWED = ", ".join(f"{column.name} = excluded.{column.name}" for column in COLUMNS if column.name != "unique_id")
-_UPSERT = f"INSERT INTO log ({_NAMES}) VALUES ({_MARKS}) ON CONFLICT (unique_id) DO UPDATE SET {_RENEWED}"
 _BODY = "INSERT OR REPLACE INTO body (seq, enc, data) SELECT seq, ?, ? FROM log WHERE unique_id = ?"
 _INTERRUPT = (
     "UPDATE log SET status = 'interrupted', error_message = 'the proxy ended before this call did'"
@@ -266,7 +262,7 @@ class Writer:
                 continue
             try:
                 gone = await self._database.run(partial(prune, retention=self._retention, now=self._clock()))
-            except Exception as error:
+            except (sqlite3.Error, OSError, ConfigError) as error:
                 self._failed(error)
                 gone = 0
             if not gone:
@@ -303,7 +299,7 @@ class Writer:
         for attempt in range(1 << 62):
             try:
                 refused = await self._database.run(partial(_write, self._batch, self._packer))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the edge of remembering; whatever it was, calls go on
                 self._failed(error)
                 if self._closing:
                     return
@@ -331,7 +327,9 @@ class Writer:
 
     def _recovered(self) -> None:
         if self._last_error is not None:
-            log.warning("%s: written again; %d rows and %d contents were dropped meanwhile", self.path, self._dropped_rows, self._dropped_bodies)
+            log.warning(
+                "%s: written again; %d rows and %d contents were dropped meanwhile", self.path, self._dropped_rows, self._dropped_bodies
+            )
             self._last_error = None
 
     async def _shut(self) -> None:
@@ -359,7 +357,7 @@ def _write(batch: Sequence[_Item], packer: Packer, connection: sqlite3.Connectio
         _transaction(batch, packer, connection)
     except sqlite3.OperationalError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - no single row may stop the others
         if len(batch) == 1:
             log.error("call %s cannot be stored: %s: %s", batch[0].row.unique_id, type(error).__name__, error)
             return 1
@@ -375,13 +373,25 @@ def _transaction(batch: Sequence[_Item], packer: Packer, connection: sqlite3.Con
             data, cut = packer.pack(item.content)
             item.row.content_cut = cut or None
             bodies.append((ENCODING, data, item.row.unique_id))
-    rows = [values(item.row, content=item.content is not None) for item in batch]
+    rows: dict[Shape, list[list[Any]]] = {}
+    for item in batch:
+        shape, bound = bind(item.row, content=item.content is not None)
+        rows.setdefault(shape, []).append(bound)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.executemany(_UPSERT, rows)
+        for shape, group in rows.items():
+            connection.executemany(_upsert(shape), group)
         connection.executemany(_BODY, bodies)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+@lru_cache(maxsize=1024)
+def _upsert(shape: Shape) -> str:
+    """Writes the columns of `shape`; on a row that is there already, the other columns keep what they have."""
+    names = [COLUMNS[index].name for index in shape]
+    renewed = ", ".join(f"{name} = excluded.{name}" for name in names)
+    return f"INSERT INTO log ({', '.join(names)}) VALUES ({', '.join('?' * len(names))}) ON CONFLICT (unique_id) DO UPDATE SET {renewed}"
