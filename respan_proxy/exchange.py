@@ -6,7 +6,8 @@ A `Reply` is a value: nothing has been sent to the caller yet, and who drops it 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -15,9 +16,10 @@ from multidict import CIMultiDict, MultiMapping
 from respan_proxy.config import Provider
 from respan_proxy.dialects.dialect import Dialect
 from respan_proxy.dialects.observe import Observed
-from respan_proxy.errors import UpstreamInterrupted
+from respan_proxy.errors import ProxyError, UpstreamInterrupted
 from respan_proxy.respan.endpoints import Endpoint
 from respan_proxy.respan.params import Params
+from respan_proxy.respan.spans import Row
 from respan_proxy.wire.json_edit import Document
 
 Outcome = Literal["complete", "client_left", "upstream_broke", "rejected", "unavailable"]
@@ -34,7 +36,7 @@ class ByteStream(Protocol):
 
 
 class Step(Protocol):
-    """A synchronous stage of a stream: every chunk passes `feed`, the end passes `end`; both return what goes on.
+    """A synchronous stage of a stream: every chunk (never empty) passes `feed`, the end passes `end`; both return what goes on.
 
     `end(None)` is a clean end, `end(error)` a break. A step that finds a clean end to be a break raises
     `UpstreamInterrupted` from `end`; the steps behind it are then ended with that error.
@@ -49,24 +51,30 @@ class Step(Protocol):
 class Stream:
     """A streamed body: one source, the chunks already taken from it, and the steps that each chunk passes in order.
 
+    The chunks in `head` have passed the first `head_passed` steps already.
+
     One pump over synchronous steps beats layers of async generators (measured: 0.1 us against 0.5 us a layer and chunk).
     """
 
     source: ByteStream
     head: list[bytes] = field(default_factory=list)
+    head_passed: int = 0
     steps: list[Step] = field(default_factory=list)
     broke: UpstreamInterrupted | None = None
+    tells_breaks: bool = False
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """What the caller is to be sent, piece by piece; never an empty piece. Use under `aclosing`."""
         try:
             for chunk in self.head:
-                if out := self._through(chunk, 0):
+                if out := self._through(chunk, self.head_passed):
                     yield out
             async for chunk in self.source:
                 for step in self.steps:
                     chunk = step.feed(chunk)
-                if chunk:
+                    if not chunk:
+                        break
+                else:
                     yield chunk
         except UpstreamInterrupted as error:
             self.broke = error
@@ -75,6 +83,8 @@ class Stream:
 
     def _through(self, chunk: bytes, first: int) -> bytes:
         for step in self.steps[first:]:
+            if not chunk:
+                break
             chunk = step.feed(chunk)
         return chunk
 
@@ -124,6 +134,7 @@ class Request:
 class Caller:
     """Who asks. `credential` is what the request carried when that is not one of our own keys: it may be forwarded, never stored."""
 
+    key_id: str | None = None
     key_name: str | None = None
     environment: str | None = None
     is_admin: bool = False
@@ -143,15 +154,24 @@ class Target:
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at one target. Times are seconds of the monotonic clock."""
+    """One try at one target, and what it brought: what was sent, what came back and when. Times are seconds of the monotonic clock."""
 
     target: Target
     started_at: float
+    sent: bytes | None = None
     status: int | None = None
     first_byte_at: float | None = None
     ended_at: float | None = None
     error: str | None = None
     upstream_request_id: str | None = None
+    headers: MultiMapping[str] | None = None
+    answer: bytes | None = None
+    chunks: list[tuple[float, bytes]] = field(default_factory=list)
+    chunks_bytes: int = 0
+    is_cut: bool = False
+    head_chunks: int = 0
+    is_array: bool = False
+    observed: Observed | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -168,7 +188,10 @@ class Edits:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and all that became of it. Times ending in `_at` are seconds: `received_at` of the epoch, others monotonic."""
+    """One request and all that became of it. `received_at` is seconds of the epoch, `started_at` of the monotonic clock.
+
+    Handlers below the choice of a target see a view of it (`toward`): their own target, attempt and edits, the rest shared.
+    """
 
     id: str
     request: Request
@@ -179,24 +202,35 @@ class Exchange:
     document: Document | None = None
     params: Params = field(default_factory=Params)
     edits: Edits = field(default_factory=Edits)
+    headers: Mapping[str, str] = field(default_factory=dict)
     model: str | None = None
     streams: bool = False
+    target: Target | None = None
+    attempt: Attempt | None = None
     attempts: list[Attempt] = field(default_factory=list)
-    sent: bytes | None = None
-    chunks: list[tuple[float, bytes]] = field(default_factory=list)
-    chunks_cut: bool = False
-    observed: Observed | None = None
     warnings: list[str] = field(default_factory=list)
+    row: Row | None = None
     reply_status: int | None = None
+    error_body: bytes | None = None
     outcome: Outcome | None = None
-    error: str | None = None
+    error: ProxyError | None = None
     on_complete: list[Callable[[], None]] = field(default_factory=list)
+
+    def toward(self, target: Target, now: float) -> Exchange:
+        """A view of this exchange for one try at `target`, begun at `now` (monotonic seconds)."""
+        attempt = Attempt(target, now)
+        self.attempts.append(attempt)
+        view = copy(self)
+        view.target, view.attempt = target, attempt
+        view.edits = Edits(set(self.edits.remove), dict(self.edits.replace))
+        return view
 
     def complete(self, outcome: Outcome) -> None:
         """Run what waits for the last byte, once, in the order it was registered (innermost handler first)."""
         if self.outcome is None:
             self.outcome = outcome
-        steps, self.on_complete = self.on_complete, []
+        steps = self.on_complete[:]
+        self.on_complete.clear()
         for step in steps:
             step()
 

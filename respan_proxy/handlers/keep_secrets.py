@@ -1,0 +1,49 @@
+"""Providers echo keys in their errors; the caller and the log get `***` instead.
+
+The one exception to byte truth beside usage: error bodies up to 64 KB, and any stream that carries a key.
+"""
+
+from __future__ import annotations
+
+from respan_proxy.errors import UpstreamInterrupted
+from respan_proxy.exchange import Exchange, Next, Reply, Stream
+from respan_proxy.handlers.send import bound
+from respan_proxy.wire.headers import scrub
+
+SCRUBBED_BYTES = 65_536
+
+# Nobody's secret is shorter, and replacing a short word would garble honest text.
+SHORTEST_SECRET = 8
+
+
+async def keep_secrets(exchange: Exchange, call_next: Next) -> Reply:
+    reply = await call_next(exchange)
+    target, _ = bound(exchange)
+    secrets = {secret for secret in (target.secret, target.provider.key, exchange.caller.credential) if secret and len(secret) >= SHORTEST_SECRET}
+    if not secrets:
+        return reply
+    if isinstance(reply.body, Stream):
+        if exchange.endpoint.kind == "generate":
+            reply.body.steps.append(Scrub(secrets))
+    elif reply.status >= 400 and len(reply.body) <= SCRUBBED_BYTES:
+        reply.body = scrub(reply.body, secrets)
+    return reply
+
+
+class Scrub:
+    """A step that replaces secrets in whole frames; it costs one search a chunk where there is none."""
+
+    __slots__ = ("_needles", "_secrets")
+
+    def __init__(self, secrets: set[str]) -> None:
+        self._secrets = secrets
+        self._needles = [secret.encode() for secret in secrets]
+
+    def feed(self, chunk: bytes) -> bytes:
+        for needle in self._needles:
+            if needle in chunk:
+                return scrub(chunk, self._secrets)
+        return chunk
+
+    def end(self, error: UpstreamInterrupted | None) -> bytes:
+        return b""

@@ -1,0 +1,95 @@
+"""What came back is kept by reference as it passes and read in bulk after the last byte.
+
+Decoding SSE and JSON inline cost 6 us a chunk and would double a relay; keeping a reference costs 0.1 us, reading 100 chunks at once 150 us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from respan_proxy.dialects.observe import Observed, observe as read
+from respan_proxy.errors import UpstreamInterrupted
+from respan_proxy.exchange import Attempt, Exchange, Handler, Next, Reply, Stream
+from respan_proxy.handlers.send import bound
+from respan_proxy.wire.encoding import decode
+
+# What is kept of one answer; beyond it only the end, which tells usage and the reason for stopping. The row is cut at the same mark.
+KEPT_BYTES = 8 * 1024 * 1024
+TAIL_BYTES = 65_536
+
+
+def observe(clock: Callable[[], float]) -> Handler:
+    async def handler(exchange: Exchange, call_next: Next) -> Reply:
+        _, attempt = bound(exchange)
+        try:
+            reply = await call_next(exchange)
+        except BaseException as error:
+            attempt.ended_at = clock()
+            attempt.error = str(error) or type(error).__name__
+            raise
+        attempt.headers = reply.headers
+        if isinstance(reply.body, Stream):
+            if exchange.endpoint.kind == "generate":
+                reply.body.steps.append(Tap(exchange, attempt, clock))
+        else:
+            attempt.ended_at = clock()
+            attempt.answer = reply.body
+        exchange.on_complete.append(partial(observed, exchange, attempt))
+        return reply
+
+    return handler
+
+
+def observed(exchange: Exchange, attempt: Attempt) -> Observed:
+    """What the attempt's answer says (dialects/observe.py), read once."""
+    if attempt.observed is None:
+        kind, dialect = exchange.endpoint.kind, attempt.target.dialect
+        if attempt.answer is not None:
+            coding = attempt.headers.get("Content-Encoding") if attempt.headers is not None else None
+            answer = decode(attempt.answer, coding, KEPT_BYTES) if coding else attempt.answer
+            attempt.observed = read(dialect, kind, answer, status=attempt.status or 200, streamed=False)
+        else:
+            received = b"".join([chunk for _, chunk in attempt.chunks])
+            attempt.observed = read(dialect, kind, received, status=attempt.status or 200, streamed=True, json_array=attempt.is_array)
+    return attempt.observed
+
+
+class Tap:
+    """A step that keeps every chunk and its time, bounded, and finds a stream that just ends to be a break."""
+
+    __slots__ = ("_attempt", "_clock", "_exchange", "_tail_bytes")
+
+    def __init__(self, exchange: Exchange, attempt: Attempt, clock: Callable[[], float]) -> None:
+        self._exchange = exchange
+        self._attempt = attempt
+        self._clock = clock
+        self._tail_bytes = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        attempt = self._attempt
+        attempt.chunks.append((self._clock(), chunk))
+        attempt.chunks_bytes += len(chunk)
+        if attempt.chunks_bytes > KEPT_BYTES:
+            self._keep_the_tail(len(chunk))
+        return chunk
+
+    def _keep_the_tail(self, size: int) -> None:
+        attempt = self._attempt
+        if not attempt.is_cut:
+            attempt.is_cut = True
+            attempt.head_chunks = len(attempt.chunks)
+            return
+        self._tail_bytes += size
+        while self._tail_bytes > TAIL_BYTES and len(attempt.chunks) > attempt.head_chunks + 1:
+            self._tail_bytes -= len(attempt.chunks.pop(attempt.head_chunks)[1])
+
+    def end(self, error: UpstreamInterrupted | None) -> bytes:
+        attempt = self._attempt
+        attempt.ended_at = self._clock()
+        if error is not None:
+            attempt.error = error.message
+        elif not observed(self._exchange, attempt).complete:
+            attempt.error = f"provider {attempt.target.provider.name!r} ended its stream in the middle of the answer"
+            raise UpstreamInterrupted(attempt.error)
+        return b""

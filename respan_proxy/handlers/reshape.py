@@ -1,0 +1,115 @@
+"""Where the caller's view differs from the provider's: usage asked for and hidden again, and `request_breakdown`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from respan_proxy.config import Config
+from respan_proxy.errors import UpstreamInterrupted
+from respan_proxy.exchange import Exchange, Handler, Next, Reply, Stream
+from respan_proxy.handlers.observe import observed
+from respan_proxy.respan.breakdown import Breakdown, breakdown_chunk, with_breakdown
+from respan_proxy.respan.pricing import price
+from respan_proxy.wire import sse
+
+_DONE = b"[DONE]"
+
+
+def reshape(config: Config, clock: Callable[[], float]) -> Handler:
+    ask_usage = config.ask_usage
+
+    async def handler(exchange: Exchange, call_next: Next) -> Reply:
+        if exchange.endpoint.kind != "generate" or exchange.dialect.name != "openai.chat":
+            return await call_next(exchange)
+        asks = ask_usage and exchange.streams and _ask_for_usage(exchange)
+        wants_breakdown = exchange.params.request_breakdown
+        reply = await call_next(exchange)
+        body = reply.body
+        if isinstance(body, Stream):
+            if asks and exchange.attempts[-1].target.provider.quirks.ask_usage:
+                body.steps.append(HideUsage())
+            if wants_breakdown:
+                body.steps.append(AddBreakdown(exchange, clock))
+        elif wants_breakdown and reply.status == 200 and "Content-Encoding" not in reply.headers:
+            reply.body = with_breakdown(body, _breakdown(exchange, clock()))
+        return reply
+
+    return handler
+
+
+def _ask_for_usage(exchange: Exchange) -> bool:
+    """Ask for the usage chunk unless the caller did; whether it must be hidden then."""
+    members: dict[str, Any] = exchange.document.members if exchange.document is not None else {}
+    options = members.get("stream_options")
+    if isinstance(options, dict):
+        if options.get("include_usage") is True:
+            return False
+    elif options is not None:
+        return False
+    exchange.edits.replace["stream_options"] = {**(options or {}), "include_usage": True}
+    return True
+
+
+class HideUsage:
+    """A step that withholds the one chunk with no choices that tells the usage; clients index `choices[0]` unguarded."""
+
+    __slots__ = ()
+
+    def feed(self, chunk: bytes) -> bytes:
+        if b'"choices":[]' not in chunk and b'"choices": []' not in chunk:
+            return chunk
+        return b"".join([frame for frame in sse.split(chunk) if not _is_usage_frame(frame)])
+
+    def end(self, error: UpstreamInterrupted | None) -> bytes:
+        return b""
+
+
+def _is_usage_frame(frame: bytes) -> bool:
+    if b'"choices"' not in frame or b'"usage"' not in frame:
+        return False
+    data = b"\n".join([line[5:] for line in frame.splitlines() if line.startswith(b"data:")])
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(value, dict) and value.get("choices") == [] and isinstance(value.get("usage"), dict)
+
+
+class AddBreakdown:
+    """A step that holds `[DONE]` back until the breakdown chunk has gone before it."""
+
+    __slots__ = ("_clock", "_exchange", "_held")
+
+    def __init__(self, exchange: Exchange, clock: Callable[[], float]) -> None:
+        self._exchange = exchange
+        self._clock = clock
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        if self._held:
+            self._held += chunk
+            return b""
+        if _DONE not in chunk:
+            return chunk
+        frames = sse.split(chunk)
+        for index, frame in enumerate(frames):
+            if frame.startswith(b"data:") and frame[5:].strip() == _DONE:
+                self._held = b"".join(frames[index:])
+                return b"".join(frames[:index])
+        return chunk
+
+    def end(self, error: UpstreamInterrupted | None) -> bytes:
+        if error is not None:
+            return b""
+        return breakdown_chunk(_breakdown(self._exchange, self._clock())) + self._held
+
+
+def _breakdown(exchange: Exchange, now: float) -> Breakdown:
+    attempt = exchange.attempts[-1]
+    seen = observed(exchange, attempt)
+    model = seen.model or exchange.model
+    cost = price(model, attempt.target.provider.name, seen.usage)[0] if seen.usage is not None else None
+    return Breakdown.of(exchange.params, exchange.document, seen, model=model, cost=cost, exchange=None, now=now)

@@ -1,0 +1,62 @@
+"""The last link: the request as its target is to see it, and the call itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from multidict import CIMultiDict
+
+from respan_proxy.config import Provider
+from respan_proxy.exchange import Attempt, Exchange, Next, Reply, Target
+from respan_proxy.handlers.authenticate import HOP_HEADER
+from respan_proxy.policy.credentials import auth_headers
+from respan_proxy.wire.headers import to_provider
+from respan_proxy.wire.json_edit import edit
+
+
+class Sends(Protocol):
+    """What `Upstream.send` is, as far as this link needs it."""
+
+    def __call__(
+        self, provider: Provider, method: str, url: str, headers: CIMultiDict[str], body: bytes, *, streams: bool, notes: list[str]
+    ) -> Awaitable[Reply]: ...
+
+
+def send(upstream: Sends, echo: Callable[[Exchange, bytes], Awaitable[Reply]], instance_id: str, clock: Callable[[], float]) -> Next:
+    async def last(exchange: Exchange) -> Reply:
+        target, attempt = bound(exchange)
+        provider, request = target.provider, exchange.request
+        body = attempt.sent = _body(exchange)
+        if provider.name == "echo":
+            reply = await echo(exchange, body)
+        else:
+            url = provider.url(exchange.endpoint.path, target.model, exchange.endpoint.query(request.query))
+            hops = request.headers.get(HOP_HEADER)
+            headers = to_provider(request.headers)
+            headers.update(exchange.headers)
+            headers.update(provider.headers)
+            headers.update(auth_headers(provider, target.secret, request.headers))
+            headers["Accept-Encoding"] = "identity"
+            headers[HOP_HEADER] = f"{hops}, {instance_id}" if hops else instance_id
+            reply = await upstream(
+                provider, request.method, url, headers, body, streams=exchange.streams or exchange.endpoint.kind == "passthrough", notes=attempt.notes
+            )
+        attempt.first_byte_at = clock()
+        attempt.status = reply.status
+        return reply
+
+    return last
+
+
+def bound(exchange: Exchange) -> tuple[Target, Attempt]:
+    """Target and attempt of a view (`Exchange.toward`); a program error above the choice of a target."""
+    if exchange.target is None or exchange.attempt is None:
+        raise RuntimeError("a handler below the choice of a target was called above it")
+    return exchange.target, exchange.attempt
+
+
+def _body(exchange: Exchange) -> bytes:
+    if exchange.document is None or not exchange.edits:
+        return exchange.request.body
+    return edit(exchange.document, exchange.edits.remove, exchange.edits.replace)

@@ -1,0 +1,302 @@
+"""Every call is remembered: the row is there from the start (`announce`) and whole at the end (`record`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import orjson
+
+from respan_proxy.config import Config
+from respan_proxy.dialects.chat import Choice
+from respan_proxy.dialects.observe import Observed
+from respan_proxy.exchange import Attempt, Exchange, Next, Reply
+from respan_proxy.handlers.observe import observed
+from respan_proxy.respan.pricing import price
+from respan_proxy.respan.spans import Content, Row
+from respan_proxy.wire.headers import masked, redact_members
+from respan_proxy.wire.json_edit import edit
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a caller that left; Respan's rows show it too
+
+# Respan's parameters that are columns of the same name.
+PARAMETER_COLUMNS = (
+    "customer_identifier",
+    "customer_email",
+    "customer_name",
+    "thread_identifier",
+    "custom_identifier",
+    "group_identifier",
+    "session_identifier",
+    "trace_group_identifier",
+    "evaluation_identifier",
+    "metadata",
+    "properties",
+    "variables",
+    "note",
+    "category",
+    "positive_feedback",
+    "span_name",
+    "span_workflow_name",
+    "span_path",
+    "span_parent_id",
+    "trace_name",
+)
+
+# Members of a request that are columns: column -> names in the four dialects (Gemini's stand in generationConfig).
+MODEL_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "temperature": ("temperature",),
+    "top_p": ("top_p", "topP"),
+    "max_tokens": ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens"),
+    "frequency_penalty": ("frequency_penalty", "frequencyPenalty"),
+    "presence_penalty": ("presence_penalty", "presencePenalty"),
+}
+
+
+class Recorder(Protocol):
+    """What remembers (store/writer.py): both calls return at once and never raise."""
+
+    def begin(self, row: Row) -> None: ...
+
+    def finish(self, row: Row, content: Content | None) -> None: ...
+
+
+class Trace:
+    """Makes one `Row` of each exchange whose endpoint is logged. `record` stands outside, `announce` behind the parameters."""
+
+    def __init__(self, recorder: Recorder, config: Config, instance_id: str, clock: Callable[[], float]) -> None:
+        self._recorder = recorder
+        self._config = config
+        self._instance_id = instance_id
+        self._clock = clock
+
+    async def record(self, exchange: Exchange, call_next: Next) -> Reply:
+        if exchange.endpoint.log_type is None:
+            return await call_next(exchange)
+        exchange.row = self._row(exchange)
+        try:
+            reply = await call_next(exchange)
+        finally:
+            exchange.on_complete.append(partial(self._finish, exchange))
+        exchange.reply_status = reply.status
+        if self._config.link_header:
+            reply.headers["X-Respan-Log-Id"] = exchange.id
+        return reply
+
+    async def announce(self, exchange: Exchange, call_next: Next) -> Reply:
+        row = exchange.row
+        if row is not None:
+            _fill_request(row, exchange)
+            self._recorder.begin(row)
+        return await call_next(exchange)
+
+    def _row(self, exchange: Exchange) -> Row:
+        request, endpoint, caller = exchange.request, exchange.endpoint, exchange.caller
+        return Row(
+            unique_id=exchange.id,
+            trace_unique_id=exchange.id,
+            span_unique_id=exchange.id[16:],
+            span_name=endpoint.name,
+            start_time=request.received_at,
+            log_type=endpoint.log_type,
+            log_method="inference",
+            environment=caller.environment,
+            organization_key_id=caller.key_id,
+            organization_key_name=caller.key_name,
+            endpoint=endpoint.name,
+            dialect=exchange.dialect.name,
+            path=request.path,
+            body_bytes=len(request.body),
+            instance_id=self._instance_id,
+        )
+
+    def _finish(self, exchange: Exchange) -> None:
+        row = exchange.row
+        if row is None:
+            return
+        latency_s = self._clock() - exchange.started_at
+        row.latency = latency_s
+        row.timestamp = exchange.request.received_at + latency_s
+        row.outcome = exchange.outcome
+        row.attempts = [_attempt(attempt, exchange.started_at) for attempt in exchange.attempts] or None
+        attempt = exchange.attempts[-1] if exchange.attempts else None
+        seen = observed(exchange, attempt) if attempt is not None and attempt.headers is not None else None
+        if attempt is not None:
+            _fill_attempt(row, exchange, attempt)
+        if seen is not None:
+            _fill_observed(row, seen, latency_s)
+        _fill_status(row, exchange, seen)
+        self._recorder.finish(row, self._content(exchange, attempt, seen, row.status == "failed"))
+
+    def _content(self, exchange: Exchange, attempt: Attempt | None, seen: Observed | None, failed: bool) -> Content | None:
+        kept = self._config.content
+        if kept == "none" or (kept == "errors" and not failed) or forgets_content(exchange):
+            return None
+        request = exchange.request
+        received = _redacted(exchange)
+        sent = attempt.sent if attempt is not None and attempt.sent is not request.body else None
+        return Content(
+            request_headers=masked(request.headers),
+            request_body=received,
+            sent_body=sent,
+            response_headers=masked(attempt.headers) if attempt is not None and attempt.headers is not None else (),
+            answer=_answer(exchange, attempt),
+            reply=_assembled(seen),
+            started_at=exchange.started_at,
+            cut=attempt.is_cut if attempt is not None else False,
+        )
+
+
+def forgets_content(exchange: Exchange) -> bool:
+    """Whether the caller asked that nothing said be kept. A body that could not be read counts as asking when it names the parameter."""
+    if exchange.params.disable_log:
+        return True
+    return exchange.document is None and b"disable_log" in exchange.request.body
+
+
+def _fill_request(row: Row, exchange: Exchange) -> None:
+    row.request_model = row.model = exchange.model
+    row.stream = exchange.streams
+    values = exchange.params.values
+    for name in PARAMETER_COLUMNS:
+        if (value := values.get(name)) is not None:
+            setattr(row, name, value)
+    if trace_id := values.get("trace_unique_id"):
+        row.trace_unique_id = trace_id
+    if span_id := values.get("span_unique_id"):
+        row.span_unique_id = span_id
+    if exchange.document is not None:
+        _fill_members(row, exchange.document.members)
+
+
+def _fill_members(row: Row, members: Mapping[str, Any]) -> None:
+    inner = members.get("generationConfig")
+    where = (members, inner) if isinstance(inner, dict) else (members,)
+    for column, names in MODEL_COLUMNS.items():
+        for source in where:
+            for name in names:
+                value = source.get(name)
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    setattr(row, column, value)
+    if isinstance(effort := members.get("reasoning_effort"), str):
+        row.reasoning_effort = effort
+    if isinstance(form := members.get("response_format"), dict):
+        row.response_format = form
+
+
+def _fill_attempt(row: Row, exchange: Exchange, attempt: Attempt) -> None:
+    target = attempt.target
+    row.provider_id = target.provider.name
+    row.model = target.model or row.model
+    row.used_custom_credential = target.secret_is_callers
+    row.simulated = target.provider.name == "echo"
+    row.upstream_request_id = attempt.upstream_request_id
+    row.routing_time = attempt.started_at - exchange.started_at
+    if attempt.first_byte_at is not None:
+        row.time_to_first_token = attempt.first_byte_at - exchange.started_at
+    row.answer_bytes = attempt.chunks_bytes if attempt.answer is None else len(attempt.answer)
+
+
+def _fill_observed(row: Row, seen: Observed, latency_s: float) -> None:
+    row.model = seen.model or row.model
+    row.response_id = seen.response_id
+    usage = seen.usage
+    if usage is not None:
+        row.prompt_tokens = usage.prompt
+        row.completion_tokens = usage.output
+        row.total_request_tokens = usage.total
+        row.prompt_cache_hit_tokens = usage.cached
+        row.prompt_cache_creation_tokens = usage.write
+        row.reasoning_tokens = usage.reasoning
+        row.usage_estimated = usage.estimated
+        row.cost, row.cost_source = price(row.model, row.provider_id, usage)
+        if row.stream:
+            writing_s = latency_s - (row.time_to_first_token or 0.0)
+            row.tokens_per_second = usage.output / writing_s if writing_s > 0 else None
+        else:
+            row.tokens_per_second = usage.output / latency_s if latency_s > 0 else None
+    if seen.reply is not None and seen.reply.choices:
+        first = seen.reply.choices[0]
+        row.finish_reason = first.finish
+        row.has_tool_calls = any(choice.tool_calls for choice in seen.reply.choices)
+
+
+def _fill_status(row: Row, exchange: Exchange, seen: Observed | None) -> None:
+    error = exchange.error
+    match exchange.outcome:
+        case "client_left":
+            row.status, row.status_code = "failed", CLIENT_CLOSED_REQUEST
+            row.error_code, row.error_message = "client_left", "the caller left before the answer was complete"
+        case "upstream_broke":
+            row.status, row.status_code = "failed", 502
+            row.error_code = "upstream_broke"
+            row.error_message = exchange.attempts[-1].error if exchange.attempts else None
+        case _:
+            row.status_code = exchange.reply_status
+            row.status = "failed" if (exchange.reply_status or 500) >= 400 else "success"
+            if error is not None:
+                row.error_code, row.error_message = error.code or error.kind, error.message
+            elif seen is not None and seen.error is not None:
+                row.status, row.error_message = "failed", seen.error
+    if exchange.warnings:
+        row.warnings = ", ".join(exchange.warnings)
+    if row.status == "success" and (exchange.warnings or len(exchange.attempts) > 1):
+        row.status = "warning"
+
+
+def _attempt(attempt: Attempt, since: float) -> dict[str, Any]:
+    """One try as the row shows it; times are seconds since the request came."""
+    seen: dict[str, Any] = {
+        "provider_id": attempt.target.provider.name,
+        "model": attempt.target.model,
+        "status_code": attempt.status,
+        "started": round(attempt.started_at - since, 6),
+    }
+    if attempt.first_byte_at is not None:
+        seen["first_byte"] = round(attempt.first_byte_at - since, 6)
+    if attempt.ended_at is not None:
+        seen["ended"] = round(attempt.ended_at - since, 6)
+    if attempt.error is not None:
+        seen["error"] = attempt.error
+    if attempt.notes:
+        seen["notes"] = attempt.notes
+    if attempt.upstream_request_id is not None:
+        seen["upstream_request_id"] = attempt.upstream_request_id
+    return seen
+
+
+def _redacted(exchange: Exchange) -> bytes:
+    document = exchange.document
+    if document is None:
+        return exchange.request.body
+    replace = redact_members(document.members)
+    return edit(document, (), replace) if replace else exchange.request.body
+
+
+def _answer(exchange: Exchange, attempt: Attempt | None) -> bytes | list[tuple[float, bytes]]:
+    if attempt is None or attempt.headers is None:
+        return exchange.error_body or b""
+    return attempt.answer if attempt.answer is not None else attempt.chunks
+
+
+def _assembled(seen: Observed | None) -> bytes | None:
+    if seen is None or seen.reply is None:
+        return None
+    return orjson.dumps([_message(choice) for choice in seen.reply.choices])
+
+
+def _message(choice: Choice) -> dict[str, Any]:
+    """One choice as Respan shows it: an OpenAI assistant message, with reasoning beside the content."""
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text}
+    if reasoning := choice.reasoning:
+        message["reasoning_content"] = reasoning
+    if refusal := choice.refusal:
+        message["refusal"] = refusal
+    if calls := choice.tool_calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in calls
+        ]
+    return message
+
+

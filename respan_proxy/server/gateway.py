@@ -1,0 +1,188 @@
+"""The shell around the chain: an aiohttp request becomes an `Exchange`, a `Reply` becomes bytes on the caller's connection.
+
+aiohttp's router and middlewares are not used: 240 routes cost 60 to 145 us a request, and a middleware sees a streaming
+response only after it was sent. One table of paths (respan/endpoints.py) and the chain take their place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from secrets import token_hex
+
+from aiohttp import web
+
+from respan_proxy.dialects import DIALECTS
+from respan_proxy.errors import ProxyError, RequestRejected, UnknownPath, UpstreamError
+from respan_proxy.exchange import Exchange, Next, Outcome, Reply, Request, Stream
+from respan_proxy.handlers.answer_errors import error_reply
+from respan_proxy.respan import endpoints
+from respan_proxy.respan.endpoints import Endpoint
+from respan_proxy.server.reading import read_body
+
+log = logging.getLogger(__name__)
+
+Elsewhere = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse | None]]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened since the start, for health and metrics; calls that no row tells of are only here."""
+
+    requests: int = 0
+    unauthorized: int = 0
+    errors: int = 0
+    active: int = 0
+    by_endpoint: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Limits:
+    """Of what a caller may send: bytes of a body after decompression, seconds between two pieces of it."""
+
+    request_bytes: int
+    upload_s: float
+
+
+class _StreamResponse(web.StreamResponse):
+    """Sends its head together with the first chunk, which is in hand when the head is: one system call less."""
+
+    _send_headers_immediately = False
+
+
+class Gateway:
+    """aiohttp's low-level handler. `handle` (the chain) and `limits` are replaced on reload; open calls keep the old ones."""
+
+    def __init__(self, handle: Next, elsewhere: Elsewhere, limits: Limits) -> None:
+        self.handle = handle
+        self.elsewhere = elsewhere
+        self.limits = limits
+        self.counters = Counters()
+        self.stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        counters = self.counters
+        counters.active += 1
+        self._idle.clear()
+        try:
+            path, _, query = request.raw_path.partition("?")
+            endpoint = endpoints.match(request.method, path)
+            if endpoint is not None and "Upgrade" not in request.headers:
+                counters.requests += 1
+                return await self._exchange(request, path, query, endpoint)
+            response = await self.elsewhere(request, path)
+            return response if response is not None else await self._unknown(request, path)
+        finally:
+            counters.active -= 1
+            if not counters.active:
+                self._idle.set()
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Wait until no call is open, `timeout_s` at the most; whether that came to be."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _exchange(self, request: web.BaseRequest, path: str, query: str, endpoint: Endpoint) -> web.StreamResponse:
+        received_at, started_at = time.time(), time.monotonic()
+        try:
+            body = await read_body(request, self.limits.request_bytes, self.limits.upload_s)
+            refused = None
+        except RequestRejected as error:
+            body, refused = b"", error
+        exchange = Exchange(
+            id=_new_id(received_at),
+            request=Request(request.method, path, query, request.headers, body, received_at, request.remote),
+            endpoint=endpoint,
+            dialect=DIALECTS[endpoint.dialect],
+            started_at=started_at,
+        )
+        outcome: Outcome = "client_left"
+        reply: Reply | None = None
+        try:
+            reply = await self.handle(exchange) if refused is None else error_reply(exchange, refused)
+            response = await self._send(request, reply, close=refused is not None)
+            outcome = _outcome(exchange, reply)
+            self._count(endpoint, reply)
+            return response
+        finally:
+            if reply is not None:
+                await reply.aclose()
+            try:
+                exchange.complete(outcome)
+            except Exception:
+                log.exception("call %s was served, but what follows its last byte failed", exchange.id)
+
+    async def _send(self, request: web.BaseRequest, reply: Reply, *, close: bool) -> web.StreamResponse:
+        reply.headers.setdefault("Server", "respan-proxy")
+        body = reply.body
+        if isinstance(body, bytes):
+            whole = web.Response(status=reply.status, headers=reply.headers, body=body)
+            if close or self.stopping:
+                whole.force_close()
+            await whole.prepare(request)
+            await whole.write_eof()
+            return whole
+        response = _StreamResponse(status=reply.status, headers=reply.headers)
+        if self.stopping:
+            response.force_close()
+        await response.prepare(request)
+        async with aclosing(body.chunks()) as chunks:
+            async for chunk in chunks:
+                await response.write(chunk)
+        if body.broke is not None and not body.tells_breaks:
+            _abort(request)
+            raise ConnectionResetError("the provider broke off; nothing in-band can tell the caller")
+        await response.write_eof()
+        return response
+
+    def _count(self, endpoint: Endpoint, reply: Reply) -> None:
+        counters = self.counters
+        counters.by_endpoint[endpoint.name] = counters.by_endpoint.get(endpoint.name, 0) + 1
+        if reply.status >= 400:
+            counters.errors += 1
+            counters.unauthorized += reply.status == 401
+
+    async def _unknown(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            error: ProxyError = ProxyError("this proxy does not speak WebSocket: use the HTTP API", status=501, kind="not_implemented")
+        else:
+            near = endpoints.near(path)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            error = UnknownPath(f"{request.method} {path} is not served here{hint}")
+        dialect = DIALECTS[endpoints.dialect_of(path, request.headers)]
+        status, body = dialect.write_error(error, _new_id(time.time()))
+        response = web.Response(status=status, body=body, content_type="application/json")
+        response.force_close()
+        return response
+
+
+def _outcome(exchange: Exchange, reply: Reply) -> Outcome:
+    if isinstance(reply.body, Stream) and reply.body.broke is not None:
+        return "upstream_broke"
+    match exchange.error:
+        case None:
+            return "complete"
+        case UpstreamError():
+            return "unavailable"
+        case _:
+            return "rejected"
+
+
+def _new_id(now: float) -> str:
+    """32 hex digits: 12 of milliseconds, so that ids sort by time and rows land at the end of their index, and 20 of chance."""
+    return f"{int(now * 1000):012x}{token_hex(10)}"
+
+
+def _abort(request: web.BaseRequest) -> None:
+    if request.transport is not None:
+        request.transport.abort()

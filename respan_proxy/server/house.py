@@ -1,0 +1,61 @@
+"""A running proxy as one value: its configuration, its gateway, what health and the read API look at; and how it adopts a new configuration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+
+from respan_proxy.config import Config, Listen
+from respan_proxy.errors import ProxyError
+from respan_proxy.exchange import Next
+from respan_proxy.policy.credentials import identify, refuse_strangers
+from respan_proxy.server import health, pages
+from respan_proxy.server.answers import json_error
+from respan_proxy.server.gateway import Gateway, Limits
+from respan_proxy.server.rest import dispatch
+from respan_proxy.store.queries import Queries
+from respan_proxy.store.writer import Writer
+
+
+class House:
+    """Owns nothing but the gateway; `address` is set once it listens."""
+
+    def __init__(self, config: Config, writer: Writer, queries: Queries, compose: Callable[[Config], Next]) -> None:
+        self.config = config
+        self.writer = writer
+        self.queries = queries
+        self.started_at = time.time()
+        self.address: Listen = config.listen
+        self._compose = compose
+        self.gateway = Gateway(compose(config), self.elsewhere, _limits(config))
+
+    @property
+    def url(self) -> str:
+        """The base URL that clients are given."""
+        host = self.address.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.address.port}/api"
+
+    def adopt(self, config: Config) -> None:
+        """From the next call on `config` holds; open calls finish as they began."""
+        self.gateway.handle = self._compose(config)
+        self.gateway.limits = _limits(config)
+        self.config = config
+
+    async def elsewhere(self, request: web.BaseRequest, path: str) -> web.StreamResponse | None:
+        """What is not the gateway: health, pages, and the read API; None for a path that is served nowhere."""
+        if (answer := health.answer(self, path)) is not None:
+            return answer
+        try:
+            refuse_strangers(request.headers, self.config)
+            if (page := pages.answer(self, request.method, path)) is not None:
+                return page
+            caller = identify(request.headers, request.rel_url.raw_query_string, self.config)
+            return await dispatch(request, path, caller, self.queries, self.writer)
+        except ProxyError as error:
+            return json_error(error)
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(request_bytes=config.limits.request_bytes, upload_s=config.limits.upload_s)

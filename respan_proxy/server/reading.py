@@ -1,0 +1,67 @@
+"""A request's body off the socket: bounded in size (also after decompression) and in the time between two pieces."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
+
+from respan_proxy.errors import RequestRejected, TooLarge
+from respan_proxy.wire.encoding import Undecodable, decode
+
+# Decompression and big joins hold the loop: above this they happen in a thread.
+INLINE_BYTES = 262_144
+
+
+async def read_body(request: web.BaseRequest, limit_bytes: int, pause_s: float) -> bytes:
+    """The body as the caller meant it: decoded from its Content-Encoding (gzip, deflate, zstd), at most `limit_bytes`.
+
+    Raises `TooLarge` (413), or `RequestRejected`: 408 after `pause_s` of silence, 415 for another encoding, 400 for broken ones.
+    """
+    if not request.body_exists:
+        return b""
+    declared = request.content_length
+    if declared is not None and declared > limit_bytes:
+        raise _too_large(declared, limit_bytes)
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    body = await _raw(request, limit_bytes, pause_s)
+    coding = request.headers.get("Content-Encoding")
+    if not coding or coding == "identity":
+        return body
+    try:
+        if len(body) <= INLINE_BYTES:
+            return decode(body, coding, limit_bytes)
+        return await asyncio.to_thread(decode, body, coding, limit_bytes)
+    except OverflowError as error:
+        raise TooLarge(f"the request's body is larger than {limit_bytes} bytes when decompressed") from error
+    except Undecodable as error:
+        raise RequestRejected(f"the request's body is not what its Content-Encoding {coding!r} says: {error}", status=error.status) from error
+
+
+async def _raw(request: web.BaseRequest, limit_bytes: int, pause_s: float) -> bytes:
+    content = request.content
+    if content.is_eof():  # a small body is there with its head: one piece, no timer
+        return content.read_nowait()
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(pause_s) as limit:
+            while piece := await content.readany():
+                size += len(piece)
+                if size > limit_bytes:
+                    raise _too_large(size, limit_bytes)
+                pieces.append(piece)
+                limit.reschedule(asyncio.get_running_loop().time() + pause_s)
+    except TimeoutError as error:
+        raise RequestRejected(
+            f"the request's body stopped coming: {size} bytes, then nothing for {pause_s:g} s", status=408, kind="timeout"
+        ) from error
+    except (web.RequestPayloadError, PayloadEncodingError) as error:
+        raise RequestRejected(f"the request's body cannot be read: {error}") from error
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _too_large(size: int, limit_bytes: int) -> TooLarge:
+    return TooLarge(f"the request's body has {size} bytes or more; at most {limit_bytes} are accepted (limits.request_bytes)")
