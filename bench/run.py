@@ -208,7 +208,7 @@ SCENARIOS = [
         PACING,
         400,
         (400, 400),
-        (3, 1),
+        (4, 2),
         {"CPU us/chunk": cpu_us_per_chunk, "first byte p50 ms": first_byte_ms},
         spread_s=1.0,
     ),
@@ -261,7 +261,7 @@ def report(figures: Figures, quick: bool) -> None:
         said = scenario
     libraries = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "uvloop", "orjson", "aiosqlite"))
     print(f"\nPython {platform.python_version()}, {libraries}; {os.cpu_count()} processors, {platform.system()} {platform.release()}")
-    print(METHOD.format(rounds="1 to 3" if quick else "3 to 5"))
+    print(METHOD.format(rounds="2 or 3" if quick else "4 or 5"))
 
 
 def main() -> None:
