@@ -2,7 +2,21 @@
 
 from respan_proxy.config.dotenv import parse_env_file
 from respan_proxy.config.parsing import parse
-from respan_proxy.config.values import Auth, Config, Echo, Key, Limits, Listen, Log, Provider, Quirks, Retention, Timeouts, digest
+from respan_proxy.config.values import (
+    Auth,
+    Config,
+    Echo,
+    Key,
+    Limits,
+    Listen,
+    Log,
+    Provider,
+    Quirks,
+    Retention,
+    Timeouts,
+    digest,
+    is_loopback,
+)
 
 __all__ = [
     "Auth",
@@ -17,6 +31,7 @@ __all__ = [
     "Retention",
     "Timeouts",
     "digest",
+    "is_loopback",
     "parse",
     "parse_env_file",
 ]

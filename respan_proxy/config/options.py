@@ -55,12 +55,26 @@ FLAT = frozenset({"server", "store"})
 DIALECTS = catalog.providers()["echo"].dialects
 
 OPTIONS = (
-    Option("server", "listen", LISTEN, "where callers reach us; beyond loopback only with [[keys]] (restart to change)", "RESPAN_PROXY_LISTEN"),
+    Option(
+        "server", "listen", LISTEN, "where callers reach us; beyond loopback only with [[keys]] (restart to change)", "RESPAN_PROXY_LISTEN"
+    ),
     Option("server", "allowed_hosts", TEXTS, "further values of Host that a keyless proxy answers to (a DNS name of this machine)"),
-    Option("server", "allowed_origins", TEXTS, "web pages that may call us from a browser, as https://host[:port]; answered with CORS headers"),
-    Option("server", "caller_keys", choice("forward", "never"), "may a caller's own provider key serve where none is configured? (keyless only)"),
+    Option(
+        "server", "allowed_origins", TEXTS, "web pages that may call us from a browser, as https://host[:port]; answered with CORS headers"
+    ),
+    Option(
+        "server",
+        "caller_keys",
+        choice("forward", "never"),
+        "may a caller's own provider key serve where none is configured? (keyless only)",
+    ),
     Option("server", "default_model", TEXT, "serves a name that no configured provider serves, with a warning"),
-    Option("server", "ask_usage", FLAG, "ask OpenAI chat streams for usage and withhold the extra chunk; false is true to the byte, rows estimate"),
+    Option(
+        "server",
+        "ask_usage",
+        FLAG,
+        "ask OpenAI chat streams for usage and withhold the extra chunk; false is true to the byte, rows estimate",
+    ),
     Option("server", "link_header", FLAG, "send X-Respan-Log-Id: Respan's tracer then links its span to our row instead of counting twice"),
     Option(
         "server",
@@ -68,11 +82,14 @@ OPTIONS = (
         choice("respan_params", "top_level"),
         "who wins when a parameter comes twice: respan_params > header > top level, or top level > respan_params > header",
     ),
-    Option(
-        "store", "database", TEXT, "the SQLite file; empty: the platform's data directory (restart to change)", "RESPAN_PROXY_DATABASE"
-    ),
+    Option("store", "database", TEXT, "the SQLite file; empty: the platform's data directory (restart to change)", "RESPAN_PROXY_DATABASE"),
     Option("store", "content", choice("full", "errors", "none"), "whose bodies reach the disk: every call's, failed ones', nobody's"),
-    Option("store", "durability", choice("normal", "full"), "full waits for the disk at every commit; normal may lose the last ones at a power cut"),
+    Option(
+        "store",
+        "durability",
+        choice("normal", "full"),
+        "full waits for the disk at every commit; normal may lose the last ones at a power cut",
+    ),
     Option("store", "body_bytes", SIZE, "a longer body is cut in the row, and marked; what passes through is not touched"),
     Option("store", "queue_bytes", SIZE, "memory for rows that wait for the disk; beyond it bodies are dropped first, then rows, counted"),
     Option("retention", "age_days", NUMBER, "rows older than this go; 0 keeps them"),
@@ -93,7 +110,9 @@ KEYS = (
     Option("keys", "name", TEXT, "how logs and lists call this key", default="required", sample="me"),
     Option("keys", "key", SECRET, "the key itself; hashed when read, never kept", default="this or digest", sample="env:RESPAN_API_KEY"),
     Option("keys", "digest", DIGEST, "instead of key: its SHA-256", default="this or key", sample="sha256$" + "0" * 64),
-    Option("keys", "environment", TEXT, '"test", "prod" or a name of your own; every row of this key carries it', default="none", sample="test"),
+    Option(
+        "keys", "environment", TEXT, '"test", "prod" or a name of your own; every row of this key carries it', default="none", sample="test"
+    ),
     Option("keys", "is_admin", FLAG, "may read the rows of other keys", default="false", sample=False),
 )
 
@@ -108,7 +127,14 @@ PROVIDER = (
         sample="https://api.openai.com/v1",
     ),
     Option("providers.NAME", "key", SECRET, "sent to this provider only", default="from its variable", sample="env:OPENAI_API_KEY"),
-    Option("providers.NAME", "auth", HEADER, 'how the key travels: "bearer", "none", or the header that carries it', default="the provider's own", sample="bearer"),
+    Option(
+        "providers.NAME",
+        "auth",
+        HEADER,
+        'how the key travels: "bearer", "none", or the header that carries it',
+        default="the provider's own",
+        sample="bearer",
+    ),
     Option(
         "providers.NAME",
         "dialects",
@@ -118,18 +144,55 @@ PROVIDER = (
         sample=("openai.chat", "openai.responses"),
     ),
     Option("providers.NAME", "models", TEXTS, "names it serves, beside those it lists itself", default="[]", sample=()),
-    Option("providers.NAME", "families", TEXTS, 'names that belong to it, as globs; "!" in front excludes', default="the provider's own", sample=("gpt-*", "!gpt-oss*")),
+    Option(
+        "providers.NAME",
+        "families",
+        TEXTS,
+        'names that belong to it, as globs; "!" in front excludes',
+        default="the provider's own",
+        sample=("gpt-*", "!gpt-oss*"),
+    ),
     Option("providers.NAME", "headers", HEADERS, "sent with every request", default="{}", sample={"OpenAI-Organization": "org-..."}),
     Option("providers.NAME", "proxy", PROXY_URL, "outgoing HTTP proxy", default="none", sample="http://proxy.internal:3128"),
-    Option("providers.NAME", "ca_file", TEXT, "certificates to trust beside the system's (PEM)", default="none", sample="/etc/ssl/private-ca.pem"),
+    Option(
+        "providers.NAME",
+        "ca_file",
+        TEXT,
+        "certificates to trust beside the system's (PEM)",
+        default="none",
+        sample="/etc/ssl/private-ca.pem",
+    ),
     Option("providers.NAME", "connect_s", SECONDS, "as in [timeouts], for this provider", default="timeouts.connect_s", sample=10),
     Option("providers.NAME", "first_byte_s", SECONDS, "as in [timeouts], for this provider", default="timeouts.first_byte_s", sample=600),
     Option("providers.NAME", "silence_s", SECONDS, "as in [timeouts], for this provider", default="timeouts.silence_s", sample=300),
     Option("providers.NAME", "request_bytes", SIZE, "as in [limits], for this provider", default="limits.request_bytes", sample="64 MB"),
-    Option("providers.NAME", "caller_keys", choice("forward", "never"), "as in [server], for this provider", default="server.caller_keys", sample="forward"),
-    Option("providers.NAME", "key_pattern", TEXTS, "the form of its keys: a caller's key of this form may be forwarded to it", default="the provider's own", sample=("sk-*",)),
-    Option("providers.NAME", "ask_usage", FLAG, "it understands stream_options.include_usage", default="the provider's own; true", sample=True),
-    Option("providers.NAME", "paths", TABLE, "beginnings of endpoint paths that differ here", default="the provider's own", sample={"/chat/completions": "/chat"}),
+    Option(
+        "providers.NAME",
+        "caller_keys",
+        choice("forward", "never"),
+        "as in [server], for this provider",
+        default="server.caller_keys",
+        sample="forward",
+    ),
+    Option(
+        "providers.NAME",
+        "key_pattern",
+        TEXTS,
+        "the form of its keys: a caller's key of this form may be forwarded to it",
+        default="the provider's own",
+        sample=("sk-*",),
+    ),
+    Option(
+        "providers.NAME", "ask_usage", FLAG, "it understands stream_options.include_usage", default="the provider's own; true", sample=True
+    ),
+    Option(
+        "providers.NAME",
+        "paths",
+        TABLE,
+        "beginnings of endpoint paths that differ here",
+        default="the provider's own",
+        sample={"/chat/completions": "/chat"},
+    ),
     Option("providers.NAME", "api_version", TEXT, "Azure: the api-version in the query", default="the provider's own", sample=""),
     Option("providers.NAME", "project", TEXT, "Vertex: the Google Cloud project", default="GOOGLE_CLOUD_PROJECT", sample=""),
     Option("providers.NAME", "location", TEXT, "Vertex: the region, or global", default="GOOGLE_CLOUD_LOCATION", sample=""),

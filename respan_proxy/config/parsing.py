@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from respan_proxy.config.kinds import LISTEN, URL, Kind, Unfit
+from respan_proxy.config.kinds import SECRET, URL, Kind, Unfit
 from respan_proxy.config.options import FLAT, KEYS, OPTIONS, PROVIDER, SECTIONS, Option, in_section
-from respan_proxy.config.values import Auth, Config, Key, Listen, Provider, Quirks, Timeouts, digest
+from respan_proxy.config.values import Auth, Config, Key, Provider, Quirks, Timeouts, digest
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import Globs, ProviderRow
 from respan_proxy.errors import ConfigError
@@ -150,13 +150,16 @@ class _Parser:
         found: list[Key] = []
         variable = "RESPAN_PROXY_KEYS"
         for number, entry in enumerate(filter(None, map(str.strip, self.environ.get(variable, "").split(","))), 1):
-            parts = entry.split(":")
-            if len(parts) not in (2, 3) or not all(parts):
-                self._complain(f"{variable}, entry {number}", None, "name:key or name:key:environment", found=f"{len(parts)} parts", source=ENVIRONMENT)
-                continue
-            name, key, environment = (*parts, None)[:3]
-            assert name is not None and key is not None
-            found.append(Key(name, digest(key), environment))
+            match entry.split(":"):
+                case [name, key] if name and key:
+                    found.append(Key(name, digest(key)))
+                case [name, key, environment] if name and key and environment:
+                    found.append(Key(name, digest(key), environment))
+                case parts:
+                    where = f"{variable}, entry {number}"
+                    self._complain(
+                        where, None, "name:key or name:key:environment", found=f"{len(parts)} parts, or an empty one", source=ENVIRONMENT
+                    )
         return found
 
     # [models]
@@ -213,10 +216,12 @@ class _Parser:
         self._unknown(given, [option.name for option in PROVIDER], where)
         value = {option.name: self._read(given, option, f"{where}.{option.name}", row) for option in PROVIDER}
         place = self._place(row, value["base_url"])
-        key = value["key"] or self._first(row.key_env)
+        key = value["key"] or self._key_of_the_environment(row)
         if not place and not row.base_url:
             if table is not None and "base_url" not in given:
-                self._complain(f"{where}.base_url", None, f"{URL.expected} ({self._near_providers(name)})" if not is_known else URL.expected)
+                self._complain(
+                    f"{where}.base_url", None, f"{URL.expected} ({self._near_providers(name)})" if not is_known else URL.expected
+                )
             return None
         if row.on_request and not place and key is None and table is None:
             return None
@@ -230,7 +235,9 @@ class _Parser:
             # Azure's newer surface is OpenAI's own: no deployments in the path, no api-version.
             paths, api_version = value["paths"] or {}, value["api_version"] or ""
         if "{project}" in "".join(paths.values()) and not project and (place or key or table is not None):
-            self.warnings.append(f"{name}: no project is set ({where}.project or {' or '.join(row.project_env)}); its calls cannot be addressed")
+            self.warnings.append(
+                f"{name}: no project is set ({where}.project or {' or '.join(row.project_env)}); its calls cannot be addressed"
+            )
         auth = Auth.named(value["auth"] or row.auth)
         if auth.header is None and key is not None:
             # A server that needs no key was given one all the same: it sits behind something that does.
@@ -267,12 +274,20 @@ class _Parser:
         for name in (variable, *(row.base_url_env if given is None else ())):
             if not (text := self.environ.get(name)):
                 continue
-            # OLLAMA_HOST is often written without a scheme.
             try:
-                return str(URL.read(text if "://" in text or name == variable else f"http://{text}"))
+                return str(URL.read(text if name == variable else _as_url(text, row.base_url)))
             except Unfit:
                 self._complain(name, text, URL.expected, source=ENVIRONMENT)
         return given
+
+    def _key_of_the_environment(self, row: ProviderRow) -> str | None:
+        for name in row.key_env:
+            if text := self.environ.get(name, "").strip():
+                try:
+                    return str(SECRET.read(text))
+                except Unfit:
+                    self._complain(name, text, SECRET.expected, source=ENVIRONMENT, kind=SECRET)
+        return None
 
     def _first(self, variables: Iterable[str]) -> str | None:
         return next((self.environ[name] for name in variables if self.environ.get(name)), None)
@@ -285,10 +300,20 @@ class _Parser:
         places = {f"{_PREFIX}{_variable(name)}_BASE_URL" for name in (*catalog.providers(), *config.providers)}
         for name in self.environ:
             if name.startswith(_PREFIX) and name not in known and name not in places:
-                self._complain(name, None, f"a variable that exists{_did_you_mean(name, [*known, *places])}", found="an unknown variable", source=ENVIRONMENT)
+                self._complain(
+                    name,
+                    None,
+                    f"a variable that exists{_did_you_mean(name, [*known, *places])}",
+                    found="an unknown variable",
+                    source=ENVIRONMENT,
+                )
 
     def _reachable_only_with_keys(self, config: Config) -> None:
-        if config.listen.is_loopback or config.keys or any(problem.startswith((f"{self.source}: keys", f"{ENVIRONMENT}: {_PREFIX}KEYS")) for problem in self.problems):
+        if (
+            config.listen.is_loopback
+            or config.keys
+            or any(problem.startswith((f"{self.source}: keys", f"{ENVIRONMENT}: {_PREFIX}KEYS")) for problem in self.problems)
+        ):
             return
         line = 'keys = [{ name = "me", key = "choose-a-long-secret" }]'
         self._complain(
@@ -316,7 +341,9 @@ class _Parser:
             variable = found[4:].strip()
             if not self.environ.get(variable):
                 if row is not None and option.name == "key":
-                    self.warnings.append(f"{row.name}: {where} names the variable {variable}, which is not set; calls to it need a caller's key")
+                    self.warnings.append(
+                        f"{row.name}: {where} names the variable {variable}, which is not set; calls to it need a caller's key"
+                    )
                 else:
                     self._complain(where, found, f"the name of a variable that is set ({variable} is not)")
                 return None
@@ -352,10 +379,18 @@ class _Parser:
         self.problems.append(f"{source or self.source}: {key}: found {found}, expected {expected}")
 
 
+def _as_url(text: str, known: str) -> str:
+    """OLLAMA_HOST is often a bare host, with or without a port; the missing parts are those of the known base URL."""
+    if "://" not in text:
+        text = f"http://{text}"
+    has_port = re.search(r":\d+(/|$)", text) is not None
+    port = re.search(r":\d+", known)
+    return text if has_port or port is None else text.rstrip("/") + port[0]
+
+
 def _with_path(place: str, row: ProviderRow) -> str:
     """`place`, and where it is a bare host the path at which this kind of API usually lies (`/v1` for OpenAI's and its likes)."""
-    scheme, _, rest = place.partition("://")
-    _, slash, path = rest.partition("/")
+    _, slash, path = place.partition("://")[2].partition("/")
     if row.api_version and path == "openai":
         return place.removesuffix("/openai")
     if slash:
@@ -385,11 +420,10 @@ def _did_you_mean(name: str, known: Sequence[str]) -> str:
 def _shown(value: object, *, hide: bool) -> str:
     if value is None:
         return "nothing"
-    kind = {bool: "a boolean", str: "a string", int: "a number", float: "a number", list: "a list", dict: "a table"}.get(type(value), "a value")
+    kind = {bool: "a boolean", str: "a string", int: "a number", float: "a number", list: "a list", dict: "a table"}.get(
+        type(value), "a value"
+    )
     if hide or isinstance(value, Mapping):
         return kind
     text = repr(value)
     return f"{kind} {text if len(text) <= 80 else text[:77] + '...'}"
-
-
-__all__ = ["LISTEN", "Listen", "default_database", "parse"]

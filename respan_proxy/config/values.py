@@ -7,10 +7,12 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import quote
 
-from respan_proxy.dialects.catalog import Globs
+from respan_proxy.dialects import catalog
+from respan_proxy.dialects.catalog import NOTHING, Globs
 from respan_proxy.errors import RequestRejected
 
 Content = Literal["full", "errors", "none"]
@@ -20,6 +22,17 @@ ParamPrecedence = Literal["respan_params", "top_level"]
 
 # What a base URL may carry as its last segment although the endpoint's path brings a version of its own.
 _VERSION = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?$")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only mean this machine: `localhost`, what ends in `.localhost` (RFC 6761), 127.0.0.0/8, `::1`."""
+    name = host.strip("[]").removesuffix(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +46,7 @@ class Listen:
     @property
     def is_loopback(self) -> bool:
         """A unix socket counts: only who may open the file gets in."""
-        return self.path is not None or self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
+        return self.path is not None or is_loopback(self.host)
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -127,9 +140,9 @@ class Provider:
     request_bytes: int | None = None
     quirks: Quirks = Quirks()
     caller_keys: CallerKeys = "forward"
-    key_pattern: Globs = Globs()
-    bearer_keys: Globs = Globs()
-    families: Globs = Globs()
+    key_pattern: Globs = NOTHING
+    bearer_keys: Globs = NOTHING
+    families: Globs = NOTHING
     models: tuple[str, ...] = ()
     paths: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
@@ -167,6 +180,8 @@ class Provider:
         return f"{base}{path}?{query}" if query else base + path
 
     def _fill(self, path: str, model: str | None, version: str | None) -> str:
+        if "{project}" in path and not self.project:
+            raise RequestRejected(f"provider {self.name!r} has no project: set providers.{self.name}.project or GOOGLE_CLOUD_PROJECT")
         path = path.replace("{version}", version or self.version).replace("{project}", self.project).replace("{location}", self.location)
         if model is None or "{model}" not in path:
             return path
@@ -250,8 +265,6 @@ class Config:
 
     def provider(self, name: str) -> Provider | None:
         """A provider by its name or by an alias the catalogue knows (`azure`, `google`), in any case, `-` or `_`."""
-        from respan_proxy.dialects import catalog
-
         plain = name.strip().lower()
         for spelling in (plain, plain.replace("-", "_")):
             if found := self.providers.get(spelling) or self.providers.get(catalog.names().get(spelling, "")):

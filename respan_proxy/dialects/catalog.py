@@ -34,6 +34,9 @@ class Globs:
         return self._expression.match(name) is not None
 
 
+NOTHING = Globs()
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderRow:
     """One provider as the data file knows it. Field by field as in `providers.toml`, whose head explains them."""
@@ -81,7 +84,8 @@ def names() -> Mapping[str, str]:
 
 
 def _row(name: str, row: Mapping[str, Any]) -> ProviderRow:
-    return ProviderRow(name, **{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return ProviderRow(name, **values)
 
 
 def _read(name: str) -> dict[str, Any]:

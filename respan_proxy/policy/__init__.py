@@ -1,0 +1,1 @@
+"""Decisions about an exchange: where it goes and whose credential travels along. Pure."""
