@@ -124,9 +124,7 @@ def edit(document: Document, remove: Collection[str] = (), replace: Mapping[str,
     if not (removed or replaced or added):
         return raw
 
-    patches: list[tuple[int, int, bytes]] = []
-    for span in _find(document, replaced):
-        patches.append((span.value_start, span.value_end, orjson.dumps(replace[span.name])))
+    patches = [(span.value_start, span.value_end, orjson.dumps(replace[span.name])) for span in _find(document, replaced)]
     addition = b",".join(orjson.dumps(name) + b":" + orjson.dumps(replace[name]) for name in added)
     close = raw.rindex(b"}")
     end_of_members = close

@@ -1,0 +1,165 @@
+"""Which headers travel: from the caller to a provider, from a provider to the caller, and into a row.
+
+Sources: RFC 9110 7.6.1 (hop by hop), and what the official clients send and read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+from multidict import CIMultiDict, MultiMapping
+
+from respan_proxy.wire.secrets import MASK, is_secret, redact_query, scrub
+
+__all__ = ["HOP_BY_HOP", "MASK", "is_secret", "masked", "may_travel", "redact_query", "scrub", "to_caller", "to_provider"]
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+    }
+)
+
+# Not for a provider: what we write anew, where the caller came from, and traces (nothing to third parties by default).
+_CALLERS_OWN: Final = frozenset(
+    {
+        "host",
+        "content-length",
+        "content-encoding",
+        "accept-encoding",
+        "expect",
+        "origin",
+        "referer",
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-client-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "traceparent",
+        "tracestate",
+        "baggage",
+        "b3",
+        "dnt",
+        "access-control-request-method",
+        "access-control-request-headers",
+    }
+)
+_CALLERS_OWN_PREFIXES: Final = (
+    "x-respan-",
+    "x-data-respan-",
+    "x-keywordsai-",
+    "x-data-keywordsai-",
+    "sec-",
+    "x-forwarded-",
+    "x-b3-",
+    "proxy-",
+)
+
+# Headers that mean something to one company go to the dialect of that company only.
+_FAMILIES: Final = {"anthropic-": "anthropic.", "openai-": "openai.", "x-goog-": "gemini"}
+
+# Not for the caller: lengths are counted anew; cookies, transport promises and permissions to browsers bind the provider's host.
+_PROVIDERS_OWN: Final = frozenset(
+    {"content-length", "set-cookie", "set-cookie2", "alt-svc", "strict-transport-security", "clear-site-data"}
+)
+_PROVIDERS_OWN_PREFIXES: Final = ("access-control-", "proxy-")
+
+# What the raw relay lets through besides the provider's own `x-<provider>-*` (respan-api 0.1.49, provider gateway).
+_RAW_RELAY: Final = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+
+# Names seen so far and what became of them. A caller could send any number of names, so a full table starts afresh.
+_MAX_NAMES: Final = 1024
+_to_provider: dict[tuple[str, str], bool] = {}
+_to_caller: dict[str, bool] = {}
+
+
+def to_provider(
+    headers: MultiMapping[str],
+    *,
+    dialect: str,
+    provider_headers: Mapping[str, str] | None = None,
+    raw_relay_of: str | None = None,
+) -> CIMultiDict[str]:
+    """The caller's headers that a provider speaking `dialect` may see, then the provider's configured ones on top.
+
+    Never among them: any credential, cookie, length or encoding. `raw_relay_of` names the provider of a raw relay,
+    which gets four plain headers and its own only.
+    """
+    named = _named_in_connection(headers)
+    kept: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        travels = _to_provider.get((dialect, name))
+        if travels is None:
+            travels = _remember(_to_provider, (dialect, name), may_travel(name, dialect))
+        if travels and (not named or name.lower() not in named):
+            kept.add(name, value)
+    if raw_relay_of is not None:
+        own = f"x-{raw_relay_of.replace('_', '-').lower()}-"
+        for name in [name for name in kept if name.lower() not in _RAW_RELAY and not name.lower().startswith(own)]:
+            kept.popall(name, None)
+    if provider_headers:
+        kept.update(provider_headers)
+    return kept
+
+
+def may_travel(name: str, dialect: str) -> bool:
+    """Whether a header that the caller names may go to a provider speaking `dialect`."""
+    name = name.lower()
+    if name in HOP_BY_HOP or name in _CALLERS_OWN or name.startswith(_CALLERS_OWN_PREFIXES) or is_secret(name):
+        return False
+    return all(dialect.startswith(spoken) for prefix, spoken in _FAMILIES.items() if name.startswith(prefix))
+
+
+def to_caller(headers: MultiMapping[str]) -> CIMultiDict[str]:
+    """A provider's headers that the caller may see: all but hop-by-hop ones, lengths, cookies and what binds the provider's host."""
+    named = _named_in_connection(headers)
+    kept: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        travels = _to_caller.get(name)
+        if travels is None:
+            travels = _remember(_to_caller, name, _is_for_caller(name.lower()))
+        if travels and (not named or name.lower() not in named):
+            kept.add(name, value)
+    return kept
+
+
+def _is_for_caller(name: str) -> bool:
+    return name not in HOP_BY_HOP and name not in _PROVIDERS_OWN and not name.startswith(_PROVIDERS_OWN_PREFIXES)
+
+
+def masked(headers: MultiMapping[str]) -> list[tuple[str, str]]:
+    """All headers as they came, in order, secrets as `***` (a scheme such as Bearer stays)."""
+    return [(name, _masked(value) if is_secret(name) else value) for name, value in headers.items()]
+
+
+def _masked(value: str) -> str:
+    scheme, space, _ = value.partition(" ")
+    return f"{scheme} {MASK}" if space and scheme.lower() in ("bearer", "basic") else MASK
+
+
+def _named_in_connection(headers: MultiMapping[str]) -> frozenset[str]:
+    if "Connection" not in headers:
+        return frozenset()
+    tokens = ",".join(headers.getall("Connection")).lower().split(",")
+    return frozenset(token.strip() for token in tokens) - {"", "close", "keep-alive"}
+
+
+_Key = TypeVar("_Key")
+
+
+def _remember(table: dict[_Key, bool], key: _Key, verdict: bool) -> bool:
+    if len(table) >= _MAX_NAMES:
+        table.clear()
+    table[key] = verdict
+    return verdict
