@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
 
 from respan_proxy.dialects.events import (
     Citation,
@@ -248,3 +251,14 @@ def assemble(events: Iterable[Event]) -> ChatReply:
     for event in events:
         assembler.feed(event)
     return assembler.reply
+
+
+def arguments_object(arguments: str) -> dict[str, Any]:
+    """A call's arguments for dialects that carry an object: nothing is `{}`, what is not an object is kept as `__raw_arguments`."""
+    if not arguments.strip():
+        return {}
+    try:
+        parsed = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        parsed = None
+    return parsed if isinstance(parsed, dict) else {"__raw_arguments": arguments}

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from respan_proxy.dialects.events import Event
 from respan_proxy.dialects.usage import Usage
 from respan_proxy.errors import ProxyError
+from respan_proxy.wire.sse import Frame
 
 
 class ReplyReader(Protocol):
@@ -72,11 +73,15 @@ class Dialect:
     """(status, body) of a provider's refusal, whatever its shape -> neutral, with the status to answer with."""
     write_error: Callable[[ProxyError, str], tuple[int, bytes]]
     """(error, request id) -> (status, JSON body) as this dialect's SDKs expect them."""
-    first_error: Callable[[str | bytes], ProxyError | None]
-    """The payload (JSON text) of the first data frame of a 200 stream: an error in disguise?"""
+    first_error: Callable[[Frame | str | bytes], ProxyError | None]
+    """The first data frame of a 200 stream (or its JSON text): an error in disguise?"""
     interruption: Callable[[bytes, ProxyError, str], bytes]
     """(all bytes sent so far, what broke, request id) -> the dialect's own last words; whole frames."""
     read_usage: Callable[[Mapping[str, Any]], Usage | None]
     """Members of a whole body of any kind (reply, embeddings) -> what it says about tokens."""
     read_count: Callable[[Mapping[str, Any]], int | None]
     """Members of a token count's answer -> the count; None if this dialect has none."""
+    is_ping: Callable[[Frame | str | bytes], bool] = lambda frame: False
+    """Whether a frame only keeps the connection alive."""
+    request_id_header: str = "x-request-id"
+    """Where this dialect's SDKs look for the id of a request."""

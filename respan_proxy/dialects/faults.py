@@ -9,7 +9,9 @@ from typing import Any
 
 import orjson
 
+from respan_proxy.dialects.events import Failure
 from respan_proxy.errors import Kind, ProxyError, UpstreamError
+from respan_proxy.wire.sse import Frame
 
 TRUNCATED = "Upstream stream ended before a {terminal}"
 MALFORMED = "Upstream sent malformed stream data"
@@ -49,9 +51,12 @@ FAULTS: Mapping[Kind, Fault] = {
 }
 
 _KIND_OF_STATUS: Mapping[int, Kind] = {
-    401: "auth", 402: "billing", 403: "permission", 404: "not_found", 408: "timeout", 413: "too_large", 424: "bad_gateway",
-    429: "rate_limit", 500: "server", 501: "server", 502: "bad_gateway", 503: "overloaded", 504: "timeout", 524: "timeout", 529: "overloaded",
+    401: "auth", 402: "billing", 403: "permission", 404: "not_found", 408: "timeout", 413: "too_large",
+    424: "bad_gateway", 429: "rate_limit", 500: "server", 501: "server", 502: "bad_gateway", 503: "overloaded",
+    504: "timeout", 524: "timeout", 529: "overloaded",
 }  # fmt: skip
+_RESTATED: Mapping[int, int] = {405: 400, 408: 504, 415: 400, 424: 502, 524: 504, 529: 503}
+"""Statuses that would mislead a client about our own answer; every other one of a provider is relayed as it is."""
 _KIND_OF_WORD: Mapping[str, Kind] = {
     # codes and types of OpenAI and its likes
     "context_length_exceeded": "context_length", "content_filter": "content_filter", "insufficient_quota": "quota",
@@ -97,17 +102,37 @@ def error_of(document: object, status: int | None = None) -> ProxyError:
     words = [detail.get("reason") for detail in details] + [code, error.get("type"), error.get("status")]
     message = _message(inner, error, members) or f"Upstream returned HTTP {status or 502}"
     kind = _kind(status, words, message)
-    if status is None or kind == "auth" or status not in (422, FAULTS[kind].status):
+    if status is None or not 400 <= status <= 599 or kind in _DECIDING:
         status = FAULTS[kind].status
+    elif kind == "auth":
+        status = 401  # Google answers an invalid key with 400
     param = error.get("param")
     return UpstreamError(
         message,
-        status=status,
+        status=_RESTATED.get(status, status),
         kind=kind,
         param=param if isinstance(param, str) else None,
         code=code if isinstance(code, str) else None,
         headers=_retry_after(details),
     )
+
+
+def payload_error(frame: Frame | str | bytes) -> ProxyError | None:
+    """The error that a stream's frame reports instead of a reply: a truthy `error` member, or a `type` of `error`."""
+    try:
+        document = orjson.loads(frame.data if isinstance(frame, Frame) else frame)
+    except orjson.JSONDecodeError:
+        return None
+    if isinstance(document, list) and document:
+        document = document[0]
+    if isinstance(document, dict) and (document.get("error") or document.get("type") == "error"):
+        return error_of(document)
+    return None
+
+
+def broken(message: str) -> Failure:
+    """The provider broke off, or sent what nobody can read."""
+    return Failure("bad_gateway", message, 502)
 
 
 def _kind(status: int | None, words: list[object], message: str) -> Kind:
@@ -122,7 +147,7 @@ def _kind(status: int | None, words: list[object], message: str) -> Kind:
         return "context_length"
     if status is None:
         return told[0] if told else "bad_gateway"
-    return _KIND_OF_STATUS.get(status) or ("invalid_request" if status < 500 else "bad_gateway" if status < 600 else "server")
+    return _KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "bad_gateway")
 
 
 def _message(inner: object, error: Mapping[str, Any], members: Mapping[str, Any]) -> str:

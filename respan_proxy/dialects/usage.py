@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from respan_proxy.dialects.lenient import count, members
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +34,16 @@ class Usage:
 def estimate(text: str) -> int:
     """Tokens in a text when nobody counted them: UTF-8 bytes / 4, rounded up (OpenAI's rule of thumb: a token is about 4 characters)."""
     return (len(text.encode("utf-8", "surrogatepass")) + 3) // 4
+
+
+def openai_usage(usage: Mapping[str, Any]) -> Usage:
+    """OpenAI's `usage`, in the names of chat and embeddings (`prompt_tokens`) or of responses and images (`input_tokens`)."""
+    read = members(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
+    made = members(usage.get("completion_tokens_details") or usage.get("output_tokens_details"))
+    return Usage(
+        prompt=count(usage.get("prompt_tokens", usage.get("input_tokens"))),
+        cached=count(read.get("cached_tokens") or usage.get("prompt_cache_hit_tokens")),  # the latter is DeepSeek's
+        write=count(read.get("cache_write_tokens")),
+        output=count(usage.get("completion_tokens", usage.get("output_tokens"))),
+        reasoning=count(made.get("reasoning_tokens")),
+    )

@@ -1,0 +1,135 @@
+"""What an answer that has passed says: read in bulk from a copy of its bytes, after the last of them. Never raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import orjson
+
+from respan_proxy.dialects.chat import ChatReply, ToolCall, assemble
+from respan_proxy.dialects.dialect import Dialect
+from respan_proxy.dialects.lenient import members, text
+from respan_proxy.dialects.usage import Usage, estimate
+
+Kind = Literal["generate", "embed", "count"] | str
+"""What was asked for (`Endpoint.kind`); answers of any other kind are looked through for their usage only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One answer, as far as it could be read. `complete`: the provider ended it, nothing broke off."""
+
+    reply: ChatReply | None = None
+    usage: Usage | None = None
+    model: str | None = None
+    response_id: str | None = None
+    error: str | None = None
+    complete: bool = True
+    counted: int | None = None
+    """Tokens, in the answer to a request that only counts them: nothing was spent."""
+
+    @property
+    def text(self) -> str:
+        return self.reply.text if self.reply else ""
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        return self.reply.tool_calls if self.reply else ()
+
+
+def observe(
+    dialect: Dialect,
+    kind: Kind,
+    body: bytes,
+    *,
+    status: int = 200,
+    streamed: bool,
+    json_array: bool = False,
+    request: Mapping[str, Any] | None = None,
+) -> Observed:
+    """Read an answer of `status` that `dialect` gave. `request` (the body's members) serves to estimate what nobody counted."""
+    if status >= 400:
+        return Observed(error=dialect.read_error(status, body).message)
+    if kind != "generate":
+        return _other(dialect, kind, body, request)
+    if streamed:
+        reader = dialect.reader()
+        events = reader.feed(body)
+        events += reader.close()
+    else:
+        events = dialect.read_reply(body)
+    reply = assemble(events)
+    return Observed(
+        reply=reply,
+        usage=_usage(reply, request),
+        model=reply.model,
+        response_id=reply.id,
+        error=reply.error.message if reply.error else None,
+        complete=reply.complete,
+    )
+
+
+def _other(dialect: Dialect, kind: Kind, body: bytes, request: Mapping[str, Any] | None) -> Observed:
+    try:
+        answer = members(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        return Observed()
+    if kind == "count":
+        return Observed(counted=dialect.read_count(answer), model=text(answer.get("model")))
+    usage = dialect.read_usage(answer)
+    if usage is None and kind == "embed" and request is not None:
+        usage = Usage(prompt=_estimate_prompt(request), estimated=True)
+    return Observed(usage=usage, model=text(answer.get("model")), response_id=text(answer.get("id")))
+
+
+def _usage(reply: ChatReply, request: Mapping[str, Any] | None) -> Usage | None:
+    """What the provider counted; estimated where it said nothing, or broke off before the count of its output was final."""
+    usage = reply.usage
+    if usage is not None and reply.complete:
+        return usage
+    if not reply.choices:
+        return usage
+    generated = estimate("".join(_said(reply)))
+    if usage is None:
+        return Usage(prompt=_estimate_prompt(request) if request else 0, output=generated, estimated=True)
+    return replace(usage, output=generated, estimated=True) if generated > usage.output else usage
+
+
+def _said(reply: ChatReply) -> Iterator[str]:
+    for choice in reply.choices:
+        yield from (choice.text, choice.refusal, choice.reasoning)
+        for call in choice.tool_calls:
+            yield from (call.name, call.arguments)
+
+
+_READ = (
+    "messages",
+    "input",
+    "contents",
+    "system",
+    "instructions",
+    "systemInstruction",
+    "system_instruction",
+    "prompt",
+    "tools",
+    "requests",
+)
+"""The members of a request, in all dialects, that a model reads."""
+
+
+def _estimate_prompt(request: Mapping[str, Any]) -> int:
+    return estimate("".join(_strings(request[name] for name in _READ if name in request)))
+
+
+def _strings(values: Iterable[Any]) -> Iterator[str]:
+    """Every string inside, but for inline files: their bytes are not read as text."""
+    for value in values:
+        if isinstance(value, str):
+            if not value.startswith("data:"):
+                yield value
+        elif isinstance(value, dict):
+            yield from _strings(inner for name, inner in value.items() if name not in ("data", "file_data", "signature"))
+        elif isinstance(value, list):
+            yield from _strings(value)
