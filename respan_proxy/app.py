@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from respan_proxy.server.banner import banner
 from respan_proxy.config import Config, parse, parse_env_file
 from respan_proxy.echo.provider import Echo
 from respan_proxy.errors import ConfigError
@@ -36,7 +35,7 @@ from respan_proxy.handlers.route import route
 from respan_proxy.handlers.send import send
 from respan_proxy.handlers.trace import Trace
 from respan_proxy.handlers.warn import warn
-from respan_proxy.server.gateway import Gateway
+from respan_proxy.server.banner import banner
 from respan_proxy.server.house import House
 from respan_proxy.server.listening import listening
 from respan_proxy.store.queries import Queries
@@ -89,7 +88,7 @@ def compose(config: Config, parts: Parts) -> Next:
         observe(clock),
         keep_secrets,
         judge,
-        last=send(parts.upstream.send, parts.echo.answer, parts.instance_id, clock),
+        last=send(parts.upstream.send, parts.echo.send, parts.instance_id, clock),
     )
 
 
@@ -107,7 +106,13 @@ async def running(config: Config) -> AsyncIterator[House]:
         upstream = await stack.enter_async_context(Upstream())
         queries = Queries(Path(config.database))
         stack.push_async_callback(queries.close)
-        parts = Parts(upstream, Echo(pace_s=config.echo.pace_ms / 1000), writer, Models(upstream.send), writer.instance_id)
+        parts = Parts(
+            upstream,
+            Echo(pace_s=config.echo.pace_ms / 1000, first_byte_s=config.timeouts.first_byte_s, silence_s=config.timeouts.silence_s),
+            writer,
+            Models(upstream.send),
+            writer.instance_id,
+        )
         stack.push_async_callback(parts.models.close)
         house = House(config, writer, queries, lambda changed: compose(changed, parts))
         house.address = await stack.enter_async_context(listening(house.gateway, config.listen, config.limits.shutdown_s))
@@ -138,8 +143,7 @@ def run(settings: Settings) -> int:
         _log_to_stderr(config)
         return _run_loop(serve(settings, config))
     except ConfigError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
 
 
@@ -152,7 +156,8 @@ async def serve(settings: Settings, config: Config) -> int:
     async with running(config) as house:
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, _reload, house, settings)
-        print(banner(config, house.address), file=sys.stderr, flush=True)
+        sys.stderr.write(f"{banner(config, house.address)}\n")
+        sys.stderr.flush()
         await stop.wait()
         log.info("stopping: open calls may finish for %g s", config.limits.shutdown_s)
     return 0

@@ -143,13 +143,17 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a request goes: the provider, the dialect spoken there, the model name sent, and the secret it travels with."""
+    """Where a request goes: the provider, the dialect spoken there, the model name sent, and the secret it travels with.
+
+    `stands_in`: the built-in provider answers for one that nobody has a key for.
+    """
 
     provider: Provider
     dialect: Dialect
     model: str | None
     secret: str | None = field(default=None, repr=False)
     secret_is_callers: bool = False
+    stands_in: bool = False
 
 
 @dataclass(slots=True)

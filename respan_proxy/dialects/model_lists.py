@@ -108,7 +108,11 @@ def _write(dialect: str, model: Model) -> dict[str, Any]:
             }
             limits = {"max_input_tokens": model.input_limit, "max_tokens": model.output_limit}
         case "gemini":
-            row = {"name": f"models/{model.id}", "displayName": model.display_name or model.id, "supportedGenerationMethods": list(model.methods)}
+            row = {
+                "name": f"models/{model.id}",
+                "displayName": model.display_name or model.id,
+                "supportedGenerationMethods": list(model.methods),
+            }
             limits = {"inputTokenLimit": model.input_limit, "outputTokenLimit": model.output_limit}
         case _:
             return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owner}

@@ -16,7 +16,9 @@ def authenticate(config: Config, instance_id: str) -> Handler:
         request = exchange.request
         refuse_strangers(request.headers, config)
         if instance_id in request.headers.get(HOP_HEADER, ""):
-            raise LoopDetected("this request has passed through this proxy already: the base URL of a provider points back at the proxy itself")
+            raise LoopDetected(
+                "this request has passed through this proxy already: the base URL of a provider points back at the proxy itself"
+            )
         exchange.caller = identify(request.headers, request.query, config)
         return await call_next(exchange)
 

@@ -71,7 +71,7 @@ async def _commit(reply: Reply, stream: Stream, dialect: Dialect, attempt: Attem
             for frame in decoder.feed(chunk):
                 if dialect.is_ping(frame):
                     continue
-                return dialect.first_error(frame)
+                return dialect.first_error(frame if isinstance(frame, str) else frame.data)
     except UpstreamInterrupted as error:
         raise UpstreamUnavailable(
             f"{error.message}, before its first event", may_have_run=True, status=error.status, kind=error.kind

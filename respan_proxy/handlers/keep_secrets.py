@@ -19,7 +19,9 @@ SHORTEST_SECRET = 8
 async def keep_secrets(exchange: Exchange, call_next: Next) -> Reply:
     reply = await call_next(exchange)
     target, _ = bound(exchange)
-    secrets = {secret for secret in (target.secret, target.provider.key, exchange.caller.credential) if secret and len(secret) >= SHORTEST_SECRET}
+    secrets = {
+        secret for secret in (target.secret, target.provider.key, exchange.caller.credential) if secret and len(secret) >= SHORTEST_SECRET
+    }
     if not secrets:
         return reply
     if isinstance(reply.body, Stream):

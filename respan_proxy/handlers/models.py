@@ -125,7 +125,7 @@ class Models:
     async def _fetch(self, provider: Provider, listing: _Listing) -> None:
         path, query = LIST_PATHS.get(provider.dialects[0], ("/models", ""))
         headers = CIMultiDict({"Accept": "application/json", "Accept-Encoding": "identity", **provider.headers})
-        headers.update(auth_headers(provider, provider.key, {}))
+        headers.update(auth_headers(provider, provider.key))
         try:
             reply = await self._upstream(provider, "GET", provider.url(path, query=query), headers, b"", streams=False, notes=[])
         except ProxyError as error:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from multidict import CIMultiDict
 
 from respan_proxy.config import Provider
+from respan_proxy.dialects.dialect import Dialect
 from respan_proxy.exchange import Attempt, Exchange, Next, Reply, Target
 from respan_proxy.handlers.authenticate import HOP_HEADER
 from respan_proxy.policy.credentials import auth_headers
+from respan_proxy.respan.endpoints import Endpoint
 from respan_proxy.wire.headers import to_provider
 from respan_proxy.wire.json_edit import edit
 
@@ -23,24 +26,49 @@ class Sends(Protocol):
     ) -> Awaitable[Reply]: ...
 
 
-def send(upstream: Sends, echo: Callable[[Exchange, bytes], Awaitable[Reply]], instance_id: str, clock: Callable[[], float]) -> Next:
+class BuiltIn(Protocol):
+    """What `Echo.send` is, as far as this link needs it."""
+
+    def __call__(
+        self, endpoint: Endpoint, dialect: Dialect, model: str | None, body: bytes, stream: bool, *, query: str, stand_in: bool, now: float
+    ) -> Awaitable[Reply]: ...
+
+
+def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], float]) -> Next:
     async def last(exchange: Exchange) -> Reply:
         target, attempt = bound(exchange)
         provider, request = target.provider, exchange.request
         body = attempt.sent = _body(exchange)
-        if provider.name == "echo":
-            reply = await echo(exchange, body)
+        if provider.built_in:
+            reply = await echo(
+                exchange.endpoint,
+                target.dialect,
+                target.model,
+                body,
+                exchange.streams,
+                query=request.query,
+                stand_in=target.stands_in,
+                now=time.time(),
+            )
         else:
             url = provider.url(exchange.endpoint.path, target.model, exchange.endpoint.query(request.query))
             hops = request.headers.get(HOP_HEADER)
-            headers = to_provider(request.headers)
+            headers = to_provider(
+                request.headers, dialect=target.dialect.name, raw_relay_of=provider.name if exchange.endpoint.is_relay else None
+            )
             headers.update(exchange.headers)
             headers.update(provider.headers)
-            headers.update(auth_headers(provider, target.secret, request.headers))
+            headers.update(auth_headers(provider, target.secret))
             headers["Accept-Encoding"] = "identity"
             headers[HOP_HEADER] = f"{hops}, {instance_id}" if hops else instance_id
             reply = await upstream(
-                provider, request.method, url, headers, body, streams=exchange.streams or exchange.endpoint.kind == "passthrough", notes=attempt.notes
+                provider,
+                request.method,
+                url,
+                headers,
+                body,
+                streams=exchange.streams or exchange.endpoint.kind == "passthrough",
+                notes=attempt.notes,
             )
         attempt.first_byte_at = clock()
         attempt.status = reply.status

@@ -118,9 +118,11 @@ class Trace:
         latency_s = self._clock() - exchange.started_at
         row.latency = latency_s
         row.timestamp = exchange.request.received_at + latency_s
-        row.outcome = exchange.outcome
         row.attempts = [_attempt(attempt, exchange.started_at) for attempt in exchange.attempts] or None
         attempt = exchange.attempts[-1] if exchange.attempts else None
+        if exchange.outcome == "complete" and attempt is not None and attempt.error is not None:
+            exchange.outcome = "upstream_broke"  # told by the provider itself, in its stream
+        row.outcome = exchange.outcome
         seen = observed(exchange, attempt) if attempt is not None and attempt.headers is not None else None
         if attempt is not None:
             _fill_attempt(row, exchange, attempt)
@@ -190,7 +192,7 @@ def _fill_attempt(row: Row, exchange: Exchange, attempt: Attempt) -> None:
     row.provider_id = target.provider.name
     row.model = target.model or row.model
     row.used_custom_credential = target.secret_is_callers
-    row.simulated = target.provider.name == "echo"
+    row.simulated = target.provider.built_in
     row.upstream_request_id = attempt.upstream_request_id
     row.routing_time = attempt.started_at - exchange.started_at
     if attempt.first_byte_at is not None:
@@ -298,5 +300,3 @@ def _message(choice: Choice) -> dict[str, Any]:
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in calls
         ]
     return message
-
-

@@ -1,4 +1,4 @@
-"""A running proxy as one value: its configuration, its gateway, what health and the read API look at; and how it adopts a new configuration."""
+"""A running proxy as one value: its configuration, its gateway, what health and reads look at; and how a new configuration is adopted."""
 
 from __future__ import annotations
 

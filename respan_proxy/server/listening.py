@@ -26,7 +26,9 @@ async def listening(gateway: Gateway, listen: Listen, shutdown_s: float) -> Asyn
     """
     loop = asyncio.get_running_loop()
     # handler_cancellation: without it a caller that leaves during a provider's silence is not noticed (tried).
-    factory = web.Server(gateway, handler_cancellation=True, access_log=None, auto_decompress=False, lingering_time=2.0, keepalive_timeout=75.0)
+    factory = web.Server(
+        gateway, handler_cancellation=True, access_log=None, auto_decompress=False, lingering_time=2.0, keepalive_timeout=75.0
+    )
     try:
         if listen.path is not None:
             _remove_dead_socket(listen.path)
