@@ -13,9 +13,7 @@ def banner(config: Config, address: Listen) -> str:
         providers = ", ".join(keyed) + " (and echo)"
     else:
         found = f"{', '.join(keyed)}; " if keyed else ""
-        providers = (
-            f"{found}no provider key found: echo, built in, answers under every known model name (OPENAI_API_KEY or another ends that)"
-        )
+        providers = f"{found}none with a key, so echo (built in) answers under every known model name; OPENAI_API_KEY or another ends that"
     keys = "any (loopback only)" if config.any_key else ", ".join(key.name for key in config.keys)
     base = f"http://{address}" if address.path is None else "http://localhost"
     curl = "curl" if address.path is None else f"curl --unix-socket {address.path}"
