@@ -64,7 +64,7 @@ class Reading:
     def tokens(self) -> int:
         """The estimate of everything a model would read."""
         offered = "".join(tool.name + _dumps(tool.schema) for tool in self.tools)
-        return max(1, estimate("\n".join(turn.text for turn in self.turns) + offered))
+        return max(1, estimate("\n".join(turn.text for turn in self.turns if turn.text) + offered))
 
 
 def read(dialect: str, body: Any) -> Reading:

@@ -75,8 +75,7 @@ def tool_to_call(reading: Reading) -> Tool | None:
     offered = [tool for tool in reading.tools if not reading.allowed or tool.name in reading.allowed]
     if not offered or reading.choice == "none" or (reading.results and reading.choice == "auto"):
         return None
-    question = reading.question.casefold()
-    return next((tool for tool in offered if tool.name.casefold() in question), offered[0])
+    return next((tool for tool in offered if re.search(rf"\b{re.escape(tool.name)}\b", reading.question, re.IGNORECASE)), offered[0])
 
 
 def _arguments(tool: Tool) -> str:
