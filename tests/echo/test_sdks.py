@@ -240,6 +240,8 @@ class TestAnthropic:
                 [event async for event in stream]
 
 
+# google-genai subclasses aiohttp's session, which aiohttp discourages.
+@pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
 class TestGemini:
     async def test_answers(self, gemini: genai.client.AsyncClient) -> None:
         reply = await gemini.models.generate_content(model="echo/echo", contents="Hello")
