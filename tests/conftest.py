@@ -29,15 +29,11 @@ class Proxy:
     """The proxy as a caller sees it: `base` is what an SDK is given where Respan's documentation has its address."""
 
     house: House
-    port: int
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    root: str
 
     @property
     def base(self) -> str:
-        return f"{self.url}/api"
+        return f"{self.root}/api"
 
 
 StartProxy = Callable[..., Awaitable[Proxy]]
@@ -108,7 +104,7 @@ def start_proxy(host: Host[House], tmp_path: Path) -> StartProxy:
     async def start(mapping: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Proxy:
         flags = {"listen": "127.0.0.1:0", "database": str(tmp_path / "calls.db")}
         house = await host(running(parse(mapping or {}, environ or {}, "test.toml", flags)))
-        return Proxy(house, int(str(house.address).rpartition(":")[2]))
+        return Proxy(house, f"http://127.0.0.1:{house.address.port}")
 
     return start
 

@@ -107,11 +107,14 @@ def in_pieces(data: bytes, size: int) -> list[bytes]:
 class FakeProvider:
     """Speaks all four dialects from recordings on 127.0.0.1; `will(...)` scripts the next answers instead.
 
-    Use as `async with FakeProvider() as provider`. `received` holds every request; `await arrival()` gives the next one.
+    Use as `async with FakeProvider() as provider`. `received` holds every request but those for model lists, which a proxy makes on
+    its own; they are in `listed`, are answered by `lists`, and take no scripted answer. `await arrival()` gives the next request.
     """
 
     def __init__(self) -> None:
         self.received: list[Received] = []
+        self.listed: list[Received] = []
+        self.lists: Callable[[Received], Answer] = recorded
         self.connections: set[_Connection] = set()
         self.opened = 0
         self._script: deque[Answer | Callable[[Received], Answer]] = deque()
@@ -149,9 +152,14 @@ class FakeProvider:
         return self.received[-1]
 
     def start(self, connection: _Connection, request: Received) -> None:
-        self.received.append(request)
-        self._arrivals.put_nowait(request)
-        answer = self._script.popleft() if self._script else recorded
+        answer: Answer | Callable[[Received], Answer]
+        if request.method == "GET" and request.target.partition("?")[0].endswith("/models"):
+            self.listed.append(request)
+            answer = self.lists
+        else:
+            self.received.append(request)
+            self._arrivals.put_nowait(request)
+            answer = self._script.popleft() if self._script else recorded
         task = asyncio.get_running_loop().create_task(connection.answer(request, answer(request) if callable(answer) else answer))
         self._tasks.add(task)
         task.add_done_callback(self._finished)
