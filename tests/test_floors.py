@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,11 @@ OWNERS = {
 MODULES = sorted(ROOT.rglob("*.py"))
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
 def unit(path: Path) -> str:
     """The package or module under respan_proxy/ that a file belongs to: its place in FLOOR."""
     return path.relative_to(ROOT).with_suffix("").parts[0]
@@ -54,7 +60,7 @@ def unit(path: Path) -> str:
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """(line, dotted name) of all that a file imports, at its top or inside a function."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(tree(path)):
         match node:
             case ast.Import(names=names):
                 yield from ((node.lineno, alias.name) for alias in names)
@@ -86,7 +92,7 @@ def test_pure_code_neither_waits_nor_touches_the_outside(module: Path) -> None:
         return
     for line, name in imports(module):
         assert name.split(".")[0] not in IMPURE, f"{module.relative_to(ROOT)}:{line}: {unit(module)} is pure and may not import {name}"
-    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+    for node in ast.walk(tree(module)):
         assert not isinstance(node, (ast.AsyncFunctionDef, ast.Await)), f"{module.relative_to(ROOT)}:{node.lineno}: pure code does not wait"
 
 
@@ -97,14 +103,16 @@ def test_each_outside_part_has_its_owner(module: Path) -> None:
             assert unit(module) in OWNERS[package], f"{module.relative_to(ROOT)}:{line}: only {sorted(OWNERS[package])} import {package}"
 
 
-def test_every_task_has_an_owner(module: Path) -> None:
-    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+def test_every_task_has_an_owner_and_a_name(module: Path) -> None:
+    """Its owner is the TaskGroup or the `async with` object that keeps it; RUF006 alone would let `_ = create_task(...)` pass."""
+    for node in ast.walk(tree(module)):
         match node:
-            case ast.Call(func=ast.Attribute(value=ast.Name(id="asyncio"), attr="create_task" | "ensure_future" as name)):
-                pytest.fail(
-                    f"{module.relative_to(ROOT)}:{node.lineno}: asyncio.{name} has no owner; use a TaskGroup or an `async with` object"
-                )
+            case ast.Expr(value=ast.Call(func=ast.Attribute(attr="create_task" | "ensure_future", value=ast.Name(id="asyncio" | "loop")))):
+                pytest.fail(f"{module.relative_to(ROOT)}:{node.lineno}: nobody keeps this task")
+            case ast.Call(func=ast.Attribute(attr="create_task"), keywords=keywords):
+                named = any(keyword.arg == "name" for keyword in keywords)
+                assert named, f"{module.relative_to(ROOT)}:{node.lineno}: a task without a name is a riddle in a stack dump"
 
 
 def test_every_module_says_what_it_owns(module: Path) -> None:
-    assert ast.get_docstring(ast.parse(module.read_text("utf-8"))), f"{module.relative_to(ROOT)} begins without a sentence on what it owns"
+    assert ast.get_docstring(tree(module)), f"{module.relative_to(ROOT)} begins without a sentence on what it owns"
