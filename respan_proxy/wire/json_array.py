@@ -1,4 +1,4 @@
-"""Gemini's other stream, a JSON array written piece by piece (`[{...},\\r\\n{...}]`): `Decoder` reads its objects, `Framer` passes whole ones on."""
+"""Gemini's other stream, a JSON array written piece by piece: `Decoder` reads its objects, `Framer` passes whole ones on."""
 
 from __future__ import annotations
 

@@ -5,7 +5,9 @@ Rules: WHATWG HTML 9.2.6, with one deviation needed for LLM providers: a last ev
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import orjson
@@ -18,6 +20,7 @@ MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
 # A line ends with LF, CR or CRLF, so a blank line shows as one of these pairs; a CR of it may yet be followed by its LF.
 _PAIRS: Final = (b"\n\n", b"\n\r", b"\r\r")
 _BLANK: Final = (b"\n\n", b"\n\r\n", b"\r\r", b"\n\r", b"\r\r\n")
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -175,3 +178,14 @@ def _frames_end(data: bytes | bytearray, start: int) -> int:
         return 0
     # The second byte of the pair may be the CR of a CRLF.
     return at + 3 if data[at + 1 : at + 3] == b"\r\n" else at + 2
+
+
+def split(chunk: bytes) -> list[bytes]:
+    """Whole frames, as a `Framer` gives them, one by one; together they are the chunk."""
+    if b"\r" not in chunk:
+        frames = [frame + b"\n\n" for frame in chunk.split(b"\n\n")]
+        frames[-1] = frames[-1][:-2]
+    else:
+        ends = [match.end() for match in _BLANK_LINE.finditer(chunk)]
+        frames = [chunk[start:end] for start, end in pairwise([0, *ends, len(chunk)])]
+    return [frame for frame in frames if frame]
