@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from respan_proxy.dialects.bulk import payloads
 from respan_proxy.dialects.chat import Choice, Part, Reasoning, Refusal, Text, ToolCall, arguments_object, assemble
 from respan_proxy.dialects.dialect import Dialect, WriteContext
 from respan_proxy.dialects.events import (
@@ -180,29 +181,34 @@ class Reader:
     __slots__ = ("_decoder", "_done", "_reading", "complete")
 
     def __init__(self) -> None:
-        self._decoder = Decoder()
+        self._decoder: Decoder | None = None  # as long as every chunk was plain and whole
         self._reading = _Reading()
         self._done = False
         self.complete = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         events: list[Event] = []
+        if self._decoder is None:
+            if (found := payloads(chunk)) is not None:
+                for payload in found:
+                    self._event(payload, events)
+                return events
+            self._decoder = Decoder()
         for frame in self._decoder.feed(chunk):
             self._payload(frame.data, events)
         return events
 
     def _payload(self, data: str, events: list[Event]) -> None:
         """An event that nobody can read is skipped: the rest of the stream is not lost with it."""
-        if self._done:
-            return
         try:
             payload = orjson.loads(data)
         except orjson.JSONDecodeError:
             return
-        if isinstance(payload, dict):
-            self._event(payload, events)
+        self._event(payload, events)
 
-    def _event(self, payload: dict[str, Any], events: list[Event]) -> None:
+    def _event(self, payload: object, events: list[Event]) -> None:
+        if self._done or not isinstance(payload, dict):
+            return
         reading = self._reading
         match payload.get("type"):
             case "content_block_delta":
@@ -228,9 +234,10 @@ class Reader:
 
     def close(self) -> list[Event]:
         events: list[Event] = []
-        for frame in self._decoder.close():
+        decoder = self._decoder or Decoder()
+        for frame in decoder.close():
             self._payload(frame.data, events)
-        self._fail(broken(MALFORMED if self._decoder.truncated else TRUNCATED.format(terminal="message_stop")), events)
+        self._fail(broken(MALFORMED if decoder.truncated else TRUNCATED.format(terminal="message_stop")), events)
         return events
 
     def _fail(self, failure: Failure, events: list[Event]) -> None:

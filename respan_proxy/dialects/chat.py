@@ -182,7 +182,7 @@ class _OpenChoice:
 class Assembler:
     """Collects events; `reply` is what they amount to so far, and may be asked for at any time."""
 
-    __slots__ = ("_choices", "_complete", "_error", "_start", "_usage")
+    __slots__ = ("_choices", "_complete", "_error", "_start", "_text", "_text_choice", "_usage")
 
     def __init__(self) -> None:
         self._start: Start | None = None
@@ -190,11 +190,18 @@ class Assembler:
         self._usage: Usage | None = None
         self._error: Failure | None = None
         self._complete = False
+        self._text: list[str] | None = None  # where the text goes as long as nothing but text of one choice comes
+        self._text_choice = 0
 
     def feed(self, event: Event) -> None:
+        if type(event) is TextDelta:
+            if self._text is None or event.choice != self._text_choice:
+                self._text = self._choice(event.choice).part(Text).pieces
+                self._text_choice = event.choice
+            self._text.append(event.text)
+            return
+        self._text = None
         match event:
-            case TextDelta(text, choice):
-                self._choice(choice).part(Text).pieces.append(text)
             case ToolDelta(index, arguments, choice):
                 if call := self._choice(choice).calls.get(index):
                     call.pieces.append(arguments)

@@ -40,7 +40,10 @@ class Start:
     created: int | None = None  # seconds of the epoch
 
 
-@dataclass(frozen=True, slots=True)
+# The three kinds that streams are made of are values like the others, but frozen they cost 0.4 us each instead of 0.2.
+
+
+@dataclass(slots=True)
 class TextDelta:
     text: str
     choice: int = 0
@@ -52,7 +55,7 @@ class RefusalDelta:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReasoningDelta:
     """A piece of thinking that may be shown: Anthropic thinking, a Responses summary, `reasoning_content`, a Gemini thought."""
 
@@ -92,7 +95,7 @@ class ToolStart:
     signature: Opaque | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ToolDelta:
     index: int
     arguments: str

@@ -10,6 +10,7 @@ import orjson
 
 from respan_proxy.dialects.chat import ChatReply, ToolCall, assemble
 from respan_proxy.dialects.dialect import Dialect
+from respan_proxy.dialects.events import Failure
 from respan_proxy.dialects.lenient import members, text
 from respan_proxy.dialects.usage import Usage, estimate
 
@@ -27,6 +28,8 @@ class Observed:
     response_id: str | None = None
     error: str | None = None
     complete: bool = True
+    truncated: bool = False
+    """The stream ended, whole or in an event, without its dialect's terminal and without an error of the provider's own."""
     counted: int | None = None
     """Tokens, in the answer to a request that only counts them: nothing was spent."""
 
@@ -54,10 +57,13 @@ def observe(
         return Observed(error=dialect.read_error(status, body).message)
     if kind != "generate":
         return _other(dialect, kind, body, request)
+    truncated = False
     if streamed:
         reader = dialect.reader()
         events = reader.feed(body)
-        events += reader.close()
+        end = reader.close()
+        truncated = any(isinstance(event, Failure) for event in end)
+        events += end
     else:
         events = dialect.read_reply(body)
     reply = assemble(events)
@@ -68,6 +74,7 @@ def observe(
         response_id=reply.id,
         error=reply.error.message if reply.error else None,
         complete=reply.complete,
+        truncated=truncated,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from respan_proxy.dialects.bulk import payloads
 from respan_proxy.dialects.chat import Choice, Reasoning, Text, ToolCall, assemble
 from respan_proxy.dialects.dialect import Dialect, WriteContext
 from respan_proxy.dialects.events import (
@@ -125,18 +126,20 @@ class _Reading:
 
     def _choice(self, choice: dict[str, Any], events: list[Event]) -> bool:
         index = choice.get("index")
-        index = index if isinstance(index, int) else 0
+        if type(index) is not int:
+            index = 0
         said = choice.get("delta")
         if said is None:
             said = choice.get("message")
-        if isinstance(said, dict):
+        if type(said) is dict:
             content = said.get("content")
-            # the usual delta holds nothing but text: everything else is looked for only when there are other members
-            if len(said) > 1 or content is None:
-                self._other(said, index, events)
-            if content:
-                self._content(content, index, events)
-            if len(said) > 1 or content is None:
+            if len(said) == 1 and type(content) is str:  # the usual delta: nothing but text
+                if content:
+                    events.append(TextDelta(content, index))
+            else:
+                self._before(said, index, events)
+                if content:
+                    self._content(content, index, events)
                 self._after(said, index, events)
         elif isinstance(text := choice.get("text"), str) and text:  # the legacy completions endpoint
             events.append(TextDelta(text, index))
@@ -152,7 +155,7 @@ class _Reading:
         events.append(self._finish(choice, str(finish), index))
         return True
 
-    def _other(self, said: dict[str, Any], choice: int, events: list[Event]) -> None:
+    def _before(self, said: dict[str, Any], choice: int, events: list[Event]) -> None:
         """What precedes the text of a delta: thinking and signatures."""
         thinking = said.get("reasoning_content") or said.get("reasoning")
         if isinstance(thinking, str) and thinking:
@@ -231,16 +234,28 @@ class Reader:
     __slots__ = ("_decoder", "_done", "_reading", "complete")
 
     def __init__(self) -> None:
-        self._decoder = Decoder()
+        self._decoder: Decoder | None = None  # as long as every chunk was plain and whole
         self._reading = _Reading()
         self._done = False  # nothing is said after the terminal or a failure
         self.complete = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         events: list[Event] = []
+        if self._decoder is None:
+            if (found := payloads(chunk)) is not None:
+                self._bulk(found, chunk.endswith(b"[DONE]\n\n"), events)
+                return events
+            self._decoder = Decoder()
         for frame in self._decoder.feed(chunk):
             self._payload(frame.data, events)
         return events
+
+    def _bulk(self, chunks: list[Any], done: bool, events: list[Event]) -> None:
+        for chunk in chunks:
+            if not self._done:
+                self._chunk(chunk, events)
+        if done:
+            self._end(events)
 
     def _payload(self, data: str, events: list[Event]) -> None:
         """An event that nobody can read is skipped: the rest of the stream is not lost with it."""
@@ -250,20 +265,28 @@ class Reader:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError:
             if data.lstrip().startswith("[DONE]"):
-                self._done = self.complete = True
-                events.append(End())
+                self._end(events)
             return
+        self._chunk(chunk, events)
+
+    def _chunk(self, chunk: object, events: list[Event]) -> None:
         if isinstance(chunk, dict):
             self._done = not self._reading.chunk(chunk, events)
             self.complete = bool(self._reading.finished) and not self._done
 
+    def _end(self, events: list[Event]) -> None:
+        if not self._done:
+            self._done = self.complete = True
+            events.append(End())
+
     def close(self) -> list[Event]:
         events: list[Event] = []
-        for frame in self._decoder.close():
+        decoder = self._decoder or Decoder()
+        for frame in decoder.close():
             self._payload(frame.data, events)
         if not self._done:
             self._done = True
-            truncated = self._decoder.truncated
+            truncated = decoder.truncated
             self.complete = self.complete and not truncated
             events.append(End() if self.complete else broken(MALFORMED if truncated else TRUNCATED.format(terminal="finish_reason")))
         return events

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from respan_proxy.dialects.lenient import count, members
+from respan_proxy.dialects.lenient import count as count
+from respan_proxy.dialects.lenient import members as members
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,106 @@
+"""The wire vectors of tests/recordings/vectors, and how their reply side is played: cuts, counters, contexts."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from respan_proxy.dialects import DIALECTS
+from respan_proxy.dialects.dialect import Dialect, WriteContext
+
+FOLDER = Path(__file__).parent.parent / "recordings" / "vectors"
+NAMES = {
+    "openai.chat": "openai.chat",
+    "openai.responses": "openai.responses",
+    "anthropic.messages": "anthropic.messages",
+    "gemini.generateContent": "gemini",
+}
+NEEDS_THE_REQUEST = {
+    # The gateway turned a JSON schema into a forced tool, and must turn the call back into text: the reply alone does not tell.
+    "017_c2a_json_schema_tool_fallback",
+}
+
+
+def answered() -> Iterator[Any]:
+    """Every vector of the four dialects in which a provider answers."""
+    for path in sorted(FOLDER.glob("[0-9]*.json")):
+        vector = json.loads(path.read_text("utf-8"))
+        if {vector["dialect_in"], vector["dialect_out"]} <= NAMES.keys() and vector.get("upstream_response"):
+            yield pytest.param(vector, id=path.stem)
+
+
+ANSWERED = list(answered())
+STREAMED = [case for case in ANSWERED if "stream" in case.values[0]["upstream_response"]]
+TRANSLATED = [case for case in ANSWERED if "passthrough" not in case.values[0]["tags"] and case.id not in NEEDS_THE_REQUEST]
+TRANSLATED_STREAMS = [case for case in TRANSLATED if case in STREAMED]
+TRANSLATED_WHOLE = [case for case in TRANSLATED if case not in STREAMED]
+
+
+def provider(vector: dict[str, Any]) -> Dialect:
+    return DIALECTS[NAMES[vector["dialect_out"]]]
+
+
+def client(vector: dict[str, Any]) -> Dialect:
+    return DIALECTS[NAMES[vector["dialect_in"]]]
+
+
+def blob(told: dict[str, str]) -> bytes:
+    return told["utf8"].encode() if "utf8" in told else base64.b64decode(told["b64"])
+
+
+def body(told: dict[str, Any]) -> bytes:
+    """A whole answer's bytes, however the vector spells them."""
+    if "body" in told:
+        return json.dumps(told["body"], ensure_ascii=False).encode()
+    return told["body_utf8"].encode() if "body_utf8" in told else blob(told["raw"])
+
+
+def counter() -> Callable[[str], str]:
+    count = 0
+
+    def new_id(prefix: str) -> str:
+        nonlocal count
+        count += 1
+        return f"{prefix}{count:04}"
+
+    return new_id
+
+
+def context(vector: dict[str, Any]) -> WriteContext:
+    """What the request of the vector makes a writer do."""
+    asked = vector["request_in"].get("body") or {}
+    thinking = asked.get("generationConfig", {}).get("thinkingConfig", {})
+    path = vector["request_in"]["path"]
+    return WriteContext(
+        now=vector["context"]["now"],
+        new_id=counter(),
+        include_usage=bool((asked.get("stream_options") or {}).get("include_usage")),
+        array=":stream" in path and "alt=sse" not in path,
+        include_thoughts=bool(thinking.get("includeThoughts") or thinking.get("include_thoughts")),
+        encrypted_reasoning="reasoning.encrypted_content" in asked.get("include", ()),
+        echo=asked,
+    )
+
+
+def pieces(stream: bytes, cuts: list[int] | str) -> list[bytes]:
+    if isinstance(cuts, str):
+        width = int(cuts.removeprefix("every:"))
+        cuts = list(range(width, len(stream), width))
+    return [stream[start:end] for start, end in pairwise([0, *cuts, len(stream)])]
+
+
+def every_cut(stream: dict[str, Any]) -> Iterator[list[bytes]]:
+    """The vector's own cuts, none, every byte alone, and a dozen at random (always the same ones)."""
+    data, dice = blob(stream), random.Random(7)
+    yield pieces(data, stream["cuts"])
+    yield [data]
+    yield pieces(data, "every:1")
+    for _ in range(12):
+        yield pieces(data, sorted(dice.sample(range(len(data) + 1), 6)))
