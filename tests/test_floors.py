@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1] / "respan_proxy"
 
 FLOOR = {
@@ -68,51 +66,72 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
                 yield from ((node.lineno, f"{module}.{alias.name}") for alias in names)
 
 
+def all_imports() -> Iterator[tuple[Path, int, str]]:
+    return ((path, line, name) for path in MODULES for line, name in imports(path))
+
+
+def place(path: Path, line: int) -> str:
+    return f"respan_proxy/{path.relative_to(ROOT)}:{line}:"
+
+
 def within(name: str, package: str) -> bool:
     return name == package or name.startswith(package + ".")
 
 
-@pytest.fixture(params=MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def module(request: pytest.FixtureRequest) -> Path:
-    return request.param  # type: ignore[no-any-return]
-
-
-def test_a_module_imports_only_from_floors_below(module: Path) -> None:
-    here = unit(module)
-    assert here == "__init__" or here in FLOOR, f"respan_proxy/{here} stands on no floor; add it to FLOOR"
-    for line, name in imports(module):
-        parts = name.split(".")
+def test_a_module_imports_only_from_floors_below() -> None:
+    offenders = []
+    for path, line, name in all_imports():
+        here, parts = unit(path), name.split(".")
         if parts[0] != "respan_proxy" or parts[1:2] in ([], [here], ["__version__"]):
             continue
-        assert FLOOR[parts[1]] < FLOOR.get(here, -1), f"{module.relative_to(ROOT)}:{line}: {here} may not import {parts[1]}"
+        if FLOOR[parts[1]] >= FLOOR.get(here, -1):
+            offenders.append(f"{place(path, line)} {here} may not import {parts[1]}")
+    assert not offenders, "\n".join(offenders)
 
 
-def test_pure_code_neither_waits_nor_touches_the_outside(module: Path) -> None:
-    if unit(module) not in PURE:
-        return
-    for line, name in imports(module):
-        assert name.split(".")[0] not in IMPURE, f"{module.relative_to(ROOT)}:{line}: {unit(module)} is pure and may not import {name}"
-    for node in ast.walk(tree(module)):
-        assert not isinstance(node, (ast.AsyncFunctionDef, ast.Await)), f"{module.relative_to(ROOT)}:{node.lineno}: pure code does not wait"
+def test_every_module_stands_on_a_floor() -> None:
+    assert not {unit(path) for path in MODULES} - FLOOR.keys() - {"__init__"}
 
 
-def test_each_outside_part_has_its_owner(module: Path) -> None:
-    for line, name in imports(module):
+def test_pure_code_neither_waits_nor_touches_the_outside() -> None:
+    offenders = [
+        f"{place(path, line)} {unit(path)} is pure and may not import {name}"
+        for path, line, name in all_imports()
+        if unit(path) in PURE and name.split(".")[0] in IMPURE
+    ]
+    offenders += [
+        f"{place(path, node.lineno)} pure code does not wait"
+        for path in MODULES
+        if unit(path) in PURE
+        for node in ast.walk(tree(path))
+        if isinstance(node, (ast.AsyncFunctionDef, ast.Await))
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_each_outside_part_has_its_owner() -> None:
+    offenders = []
+    for path, line, name in all_imports():
         package = next((package for package in OWNERS if within(name, package)), None)
-        if package:
-            assert unit(module) in OWNERS[package], f"{module.relative_to(ROOT)}:{line}: only {sorted(OWNERS[package])} import {package}"
+        if package and unit(path) not in OWNERS[package]:
+            offenders.append(f"{place(path, line)} only {', '.join(sorted(OWNERS[package]))} may import {package}")
+    assert not offenders, "\n".join(offenders)
 
 
-def test_every_task_has_an_owner_and_a_name(module: Path) -> None:
+def test_every_task_has_an_owner_and_a_name() -> None:
     """Its owner is the TaskGroup or the `async with` object that keeps it; RUF006 alone would let `_ = create_task(...)` pass."""
-    for node in ast.walk(tree(module)):
-        match node:
-            case ast.Expr(value=ast.Call(func=ast.Attribute(attr="create_task" | "ensure_future", value=ast.Name(id="asyncio" | "loop")))):
-                pytest.fail(f"{module.relative_to(ROOT)}:{node.lineno}: nobody keeps this task")
-            case ast.Call(func=ast.Attribute(attr="create_task"), keywords=keywords):
-                named = any(keyword.arg == "name" for keyword in keywords)
-                assert named, f"{module.relative_to(ROOT)}:{node.lineno}: a task without a name is a riddle in a stack dump"
+    offenders = []
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            match node:
+                case ast.Expr(
+                    value=ast.Call(func=ast.Attribute(attr="create_task" | "ensure_future", value=ast.Name(id="asyncio" | "loop")))
+                ):
+                    offenders.append(f"{place(path, node.lineno)} nobody keeps this task")
+                case ast.Call(func=ast.Attribute(attr="create_task"), keywords=keywords) if all(word.arg != "name" for word in keywords):
+                    offenders.append(f"{place(path, node.lineno)} a task without a name is a riddle in a stack dump")
+    assert not offenders, "\n".join(offenders)
 
 
-def test_every_module_says_what_it_owns(module: Path) -> None:
-    assert ast.get_docstring(tree(module)), f"{module.relative_to(ROOT)} begins without a sentence on what it owns"
+def test_every_module_says_what_it_owns() -> None:
+    assert not [str(path.relative_to(ROOT)) for path in MODULES if not ast.get_docstring(tree(path))]
