@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import orjson
 from multidict import CIMultiDict
 
 from respan_proxy.dialects.dialect import Dialect, WriteContext
+from respan_proxy.dialects.events import Event
 from respan_proxy.dialects.faults import error_of
 from respan_proxy.echo.manners import Manner, manner
 from respan_proxy.echo.reading import Reading, read
@@ -27,7 +29,39 @@ Sleep = Callable[[float], Awaitable[object]]
 # The statuses with which providers say when to come back, and the shortest wait that whole seconds can say.
 _COME_BACK = frozenset({429, 503, 529})
 _COME_BACK_AFTER_S = "1"
+_CUT = "provider 'echo' broke off its answer, as its model's name asks"
 _GARBAGE = b"<html><body>This is not the answer you are looking for.</body></html>"
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request for words, understood. `error` is the body of the failure that a manner may ask for in the middle."""
+
+    dialect: Dialect
+    how: Manner
+    events: Iterator[Event]
+    context: WriteContext
+    error: bytes
+
+    def whole(self) -> bytes:
+        return self.dialect.write_reply(self.events, self.context)
+
+    def frames(self) -> Iterator[bytes]:
+        writer = self.dialect.writer(self.context)
+        for event in self.events:
+            yield writer.feed(event)
+        yield writer.close()
+
+    def last_words(self) -> bytes:
+        """What a stream says in the place of the rest."""
+        match self.how.fault:
+            case "error":
+                if self.context.array:
+                    return (b",\r\n" if self.how.fault_after else b"[") + self.error + b"]"
+                return _ERROR_FRAMES[self.dialect.name] % self.error
+            case "garbage":
+                return b"data: " + _GARBAGE + b"\n\n"
+        return b""
 
 
 class Echo:
@@ -58,129 +92,92 @@ class Echo:
     ) -> Reply:
         """One answer, the same bytes for the same request at the same `now` (seconds of the epoch).
 
-        `model` is a name of echo's own (`echo/...`) or, with `stand_in`, a real model's that nobody has a key for.
+        `model` is a name of echo's own, with or without `echo/`, or with `stand_in` a real model's that nobody has a key for.
         Raises `UpstreamUnavailable` where the name asks for no answer at all.
         """
-        model = model or "echo/echo"
-        new_id = _ids(dialect.name, endpoint.kind, model, body)
+        name = (model or "echo") if stand_in else f"echo/{(model or 'echo').removeprefix('echo/')}"
+        new_id = _ids(dialect.name, endpoint.kind, name, body)
         request_id = new_id("req_")
         headers = CIMultiDict({"Content-Type": "application/json", _REQUEST_ID.get(dialect.name, "x-request-id"): request_id})
         try:
-            how = Manner() if stand_in else manner(model)
+            how = Manner() if stand_in else manner(name)
             await self._begin(how)
-            if how.status >= 400:
-                raise _asked_for(how.status)
+            members = _parsed(body)
             match endpoint.kind:
                 case "generate":
-                    reading = read(dialect.name, _parsed(body))
-                    return await self._generate(dialect, reading, how, model, stream, query, stand_in, now, new_id, headers)
+                    reading = read(dialect.name, members)
+                    context = _context(dialect, reading, name, query, int(now), new_id)
+                    error = dialect.write_error(_asked_for(500), request_id)[1]
+                    call = _Call(dialect, how, script(reading, how, name, stand_in=stand_in), context, error)
+                    return self._streamed(call, headers) if stream else Reply(200, headers, await self._whole(call))
                 case "embed":
-                    return Reply(200, headers, embed(dialect.name, model, _parsed(body)))
+                    return Reply(200, headers, embed(dialect.name, name, members))
                 case "count":
-                    return Reply(200, headers, _count(dialect.name, _parsed(body)))
-            raise RequestRejected(f"echo keeps nothing and lists nothing: it has no {endpoint.path}", status=404, kind="not_found")
+                    return Reply(200, headers, _count(dialect.name, members))
+            raise RequestRejected(f"echo keeps nothing: it has no {endpoint.path}", status=404, kind="not_found")
+        except UpstreamUnavailable:
+            raise
         except ProxyError as error:
-            if isinstance(error, UpstreamUnavailable):
-                raise
-            _, told = dialect.write_error(error, request_id)
             headers.update(error.headers)
-            return Reply(error.status, headers, told)
+            return Reply(error.status, headers, dialect.write_error(error, request_id)[1])
 
     async def _begin(self, how: Manner) -> None:
+        """What comes before the head of an answer."""
         if how.delay_s:
             await self._sleep(how.delay_s)
         if how.fault == "silence" and how.fault_after is None:
-            await self._silence()
+            await self._hang()
+        if how.status >= 400:
+            raise _asked_for(how.status)
 
-    async def _silence(self) -> None:
+    async def _hang(self) -> None:
         await self._sleep(self._first_byte_s)
         message = f"provider 'echo' did not begin to answer within {self._first_byte_s:g} s"
         raise UpstreamUnavailable(message, may_have_run=True, status=504, kind="timeout")
 
-    async def _generate(
-        self,
-        dialect: Dialect,
-        reading: Reading,
-        how: Manner,
-        model: str,
-        stream: bool,
-        query: str,
-        stand_in: bool,
-        now: float,
-        new_id: Callable[[str], str],
-        headers: CIMultiDict[str],
-    ) -> Reply:
-        is_array = dialect.name == "gemini" and "alt=sse" not in query.split("&")
-        context = WriteContext(
-            now=int(now),
-            new_id=new_id,
-            model=model,
-            include_usage=reading.include_usage,
-            array=is_array,
-            include_thoughts=reading.include_thoughts,
-            encrypted_reasoning=reading.encrypted_reasoning,
-            echo=reading.repeated,
-        )
-        events = script(reading, how, model, stand_in=stand_in)
-        error = _asked_for(500)
-        if not stream:
-            return Reply(
-                200, headers, await self._whole(how, dialect.write_reply(events, context), dialect.write_error(error, new_id("req_"))[1])
-            )
-        if not is_array:
-            headers["Content-Type"] = "text/event-stream"
-            headers["Cache-Control"] = "no-cache"
-        writer = dialect.writer(context)
-
-        def frames() -> Iterator[bytes]:
-            for event in events:
-                yield writer.feed(event)
-            yield writer.close()
-
-        last_words = {
-            "error": _error_frame(dialect.name, dialect.write_error(error, new_id("req_"))[1], is_array),
-            "garbage": _GARBAGE_FRAME,
-        }
-        pace_s = self._pace_s if how.pace_s is None else how.pace_s
-        return Reply(
-            200, headers, Stream(_Frames(frames(), how, pace_s, self._silence_s, self._sleep, last_words.get(how.fault or "", b"")))
-        )
-
-    async def _whole(self, how: Manner, answer: bytes, error: bytes) -> bytes:
+    async def _whole(self, call: _Call) -> bytes:
         """A whole answer comes whole or not at all, so a fault in its middle is a fault of all of it."""
-        match how.fault:
+        match call.how.fault:
             case "silence":
-                await self._silence()
+                await self._hang()
             case "cut":
-                raise UpstreamUnavailable("provider 'echo' broke off its answer, as its model's name asks", may_have_run=True)
+                raise UpstreamUnavailable(_CUT, may_have_run=True)
             case "error":
-                return error
+                return call.error
             case "garbage":
                 return _GARBAGE
             case "empty":
                 return b""
-        return answer
+        return call.whole()
+
+    def _streamed(self, call: _Call, headers: CIMultiDict[str]) -> Reply:
+        if not call.context.array:
+            headers["Content-Type"] = "text/event-stream"
+            headers["Cache-Control"] = "no-cache"
+        pace_s = self._pace_s if call.how.pace_s is None else call.how.pace_s
+        return Reply(200, headers, Stream(_Frames(call, pace_s, self._silence_s, self._sleep)))
 
 
 class _Frames:
     """The chunks of a streamed answer at their pace, up to the fault that the manner asks for (a `ByteStream`)."""
 
-    __slots__ = ("_frames", "_how", "_last_words", "_pace_s", "_sent", "_silence_s", "_sleep")
+    __slots__ = ("_fault", "_fault_after", "_frames", "_last_words", "_pace_s", "_sent", "_silence_s", "_sleep")
 
-    def __init__(self, frames: Iterator[bytes], how: Manner, pace_s: float, silence_s: float, sleep: Sleep, last_words: bytes) -> None:
-        self._frames = frames
-        self._how = how
+    def __init__(self, call: _Call, pace_s: float, silence_s: float, sleep: Sleep) -> None:
+        self._frames = call.frames()
+        self._fault = call.how.fault
+        self._fault_after = call.how.fault_after or 0
+        self._last_words = call.last_words()
         self._pace_s = pace_s
         self._silence_s = silence_s
         self._sleep = sleep
-        self._last_words = last_words
         self._sent = 0
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._how.fault and self._sent >= (self._how.fault_after or 0):
+        if self._fault and self._sent >= self._fault_after:
             return await self._fail()
         chunk = next((frame for frame in self._frames if frame), None)
         if chunk is None:
@@ -191,9 +188,9 @@ class _Frames:
         return chunk
 
     async def _fail(self) -> bytes:
-        match self._how.fault:
+        match self._fault:
             case "cut":
-                raise UpstreamInterrupted("provider 'echo' broke off its answer, as its model's name asks")
+                raise UpstreamInterrupted(_CUT)
             case "silence":
                 await self._sleep(self._silence_s)
                 raise UpstreamInterrupted(f"provider 'echo' sent nothing for {self._silence_s:g} s", status=504, kind="timeout")
@@ -207,20 +204,27 @@ class _Frames:
         self._last_words = b""
 
 
+# An error inside a stream that began with 200, as each dialect's providers send it (Responses: the shape its SDK raises on).
+_ERROR_FRAMES: Mapping[str, bytes] = {
+    "openai.chat": b"data: %b\n\n",
+    "openai.responses": b"event: error\ndata: %b\n\n",
+    "anthropic.messages": b"event: error\ndata: %b\n\n",
+    "gemini": b"data: %b\r\n\r\n",
+}
 _REQUEST_ID: Mapping[str, str] = {"anthropic.messages": "request-id"}
-_GARBAGE_FRAME = b"data: " + _GARBAGE + b"\n\n"
 
 
-def _error_frame(dialect: str, error: bytes, is_array: bool) -> bytes:
-    """An error as a provider puts it into a stream that began with 200 (dialects' own forms; nested for Responses, as seen in the wild)."""
-    match dialect:
-        case "openai.responses":
-            return b'event: error\ndata: {"type":"error","sequence_number":0,' + error[1:] + b"\n\n"
-        case "anthropic.messages":
-            return b"event: error\ndata: " + error + b"\n\n"
-        case "gemini":
-            return b"[" + error + b"]" if is_array else b"data: " + error + b"\r\n\r\n"
-    return b"data: " + error + b"\n\n"
+def _context(dialect: Dialect, reading: Reading, model: str, query: str, now: int, new_id: Callable[[str], str]) -> WriteContext:
+    return WriteContext(
+        now=now,
+        new_id=new_id,
+        model=model,
+        include_usage=reading.include_usage,
+        array=dialect.name == "gemini" and "alt=sse" not in query.split("&"),
+        include_thoughts=reading.include_thoughts,
+        encrypted_reasoning=reading.encrypted_reasoning,
+        echo=reading.repeated,
+    )
 
 
 def _asked_for(status: int) -> ProxyError:
@@ -244,7 +248,7 @@ def _ids(*request: str | bytes) -> Callable[[str], str]:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
+        return orjson.loads(body) if body else {}
     except orjson.JSONDecodeError as error:
         raise RequestRejected(f"the body is not JSON: {error}") from error
 

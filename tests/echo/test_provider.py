@@ -154,6 +154,8 @@ async def test_gemini_streams_a_json_array_unless_asked_for_events() -> None:
     assert parts[-1]["candidates"][0]["finishReason"] == "STOP"
     broken = await ask(Echo(pace_s=0), path.replace("echo/echo", "echo/error-first"), body)
     assert orjson.loads(await collected(broken))[0]["error"]["code"] == 500
+    failing = await ask(Echo(pace_s=0), path.replace("echo/echo", "echo/error-after-3"), body)
+    assert orjson.loads(await collected(failing))[3]["error"]["code"] == 500
 
 
 async def test_closing_a_stream_ends_it_at_once() -> None:
