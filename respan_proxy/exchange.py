@@ -218,7 +218,7 @@ class Exchange:
     error_body: bytes | None = None
     outcome: Outcome | None = None
     error: ProxyError | None = None
-    on_complete: list[Callable[[], None]] = field(default_factory=list)
+    on_complete: list[Callable[[], object]] = field(default_factory=list)
 
     def toward(self, target: Target, now: float) -> Exchange:
         """A view of this exchange for one try at `target`, begun at `now` (monotonic seconds)."""

@@ -17,7 +17,6 @@ from respan_proxy.errors import ProxyError, UnknownModel
 from respan_proxy.exchange import Exchange, Handler, Next, Reply
 from respan_proxy.handlers.send import Sends
 from respan_proxy.policy.credentials import auth_headers
-from respan_proxy.policy.routing import near_models
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ class Models:
             for model in models:
                 if model.id == wanted or f"{model.owner}/{model.id}" == wanted:
                     return Reply(200, headers, write_model(dialect, model))
-            near = near_models(wanted, [model.id for model in models])
+            near = _near(wanted, [model.id for model in models])
             raise UnknownModel(f"no configured provider lists {wanted!r}" + (f"; near: {', '.join(near)}" if near else ""), param="model")
 
         return handler
@@ -137,6 +136,12 @@ class Models:
                 return
             listing.failed = f"it answered {reply.status}"
         log.warning("provider %r does not list its models: %s", provider.name, listing.failed)
+
+
+def _near(wanted: str, ids: list[str]) -> list[str]:
+    from difflib import get_close_matches  # 3 ms, for the unlucky only
+
+    return get_close_matches(wanted, ids, n=4, cutoff=0.5)
 
 
 def _prefixed(model: Model) -> Model:

@@ -52,9 +52,7 @@ def observed(exchange: Exchange, attempt: Attempt) -> Observed:
             attempt.observed = read(dialect, kind, _plain(attempt), status=attempt.status or 200, streamed=False, request=request)
         else:
             received = b"".join([chunk for _, chunk in attempt.chunks])
-            attempt.observed = read(
-                dialect, kind, received, status=attempt.status or 200, streamed=True, json_array=attempt.is_array, request=request
-            )
+            attempt.observed = read(dialect, kind, received, status=attempt.status or 200, streamed=True, request=request)
     return attempt.observed
 
 

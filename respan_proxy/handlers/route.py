@@ -21,6 +21,8 @@ def route(config: Config, listed: Callable[[], Mapping[str, Collection[str]]], c
         pin = exchange.request.headers.get(PIN_HEADER)
         way = routing.route(exchange.model, endpoint, config, listed=listed(), pin=pin, credential=caller.credential)
         exchange.warnings += way.warnings
+        if way.stands_in:
+            exchange.warnings.append("model:answered_by_echo")
         secret, is_callers = secret_for(way.provider, caller, config, endpoint.dialect)
         target = Target(way.provider, DIALECTS[endpoint.dialect], way.model, secret, is_callers, way.stands_in)
         view = exchange.toward(target, clock())

@@ -51,7 +51,8 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
                 now=time.time(),
             )
         else:
-            url = provider.url(exchange.endpoint.path, target.model, exchange.endpoint.query(request.query))
+            endpoint = exchange.endpoint
+            url = provider.url(endpoint.path, target.model, endpoint.query(request.query), version=endpoint.version)
             hops = request.headers.get(HOP_HEADER)
             headers = to_provider(
                 request.headers, dialect=target.dialect.name, raw_relay_of=provider.name if exchange.endpoint.is_relay else None

@@ -156,14 +156,22 @@ class Gateway:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             error: ProxyError = ProxyError("this proxy does not speak WebSocket: use the HTTP API", status=501, kind="not_implemented")
         else:
-            near = endpoints.near(path)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            error = UnknownPath(f"{request.method} {path} is not served here{hint}")
+            error = _not_served(request.method, path)
         dialect = DIALECTS[endpoints.dialect_of(path, request.headers)]
         status, body = dialect.write_error(error, _new_id(time.time()))
-        response = web.Response(status=status, body=body, content_type="application/json")
+        response = web.Response(status=status, headers=error.headers, body=body, content_type="application/json")
         response.force_close()
         return response
+
+
+def _not_served(method: str, path: str) -> ProxyError:
+    if methods := endpoints.allowed(path):
+        wanted = ", ".join(sorted(methods))
+        message = f"{path} does not answer to {method}, only to {wanted}"
+        return UnknownPath(message, status=405, kind="invalid_request", code="method_not_allowed", headers={"Allow": wanted})
+    near = endpoints.near(path)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return UnknownPath(f"{method} {path} is not served here{hint}", code="unknown_path")
 
 
 def _outcome(exchange: Exchange, reply: Reply) -> Outcome:
