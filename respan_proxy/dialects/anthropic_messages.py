@@ -227,23 +227,19 @@ class Reader:
             case "message_stop":
                 self._done = self.complete = True
                 events.append(End())
-            case "error":
-                self._fail(Failure.of(error_of(payload)), events)
-            case None if payload.get("error"):
-                self._fail(Failure.of(error_of(payload)), events)
+            case kind if kind == "error" or (kind is None and payload.get("error")):
+                self._done = self.complete = True
+                events.append(Failure.of(error_of(payload)))
 
     def close(self) -> list[Event]:
         events: list[Event] = []
         decoder = self._decoder or Decoder()
         for frame in decoder.close():
             self._payload(frame.data, events)
-        self._fail(broken(MALFORMED if decoder.truncated else TRUNCATED.format(terminal="message_stop")), events)
-        return events
-
-    def _fail(self, failure: Failure, events: list[Event]) -> None:
         if not self._done:
             self._done = True
-            events.append(failure)
+            events.append(broken(MALFORMED if decoder.truncated else TRUNCATED.format(terminal="message_stop")))
+        return events
 
 
 def read_reply(body: bytes) -> list[Event]:

@@ -17,7 +17,7 @@ class ReplyReader(Protocol):
 
     @property
     def complete(self) -> bool:
-        """Whether the dialect's own terminal was seen: only then was the end of the bytes the end of the reply."""
+        """Whether the provider's last word was seen, its terminal or its error: else the end of the bytes was a break."""
         ...
 
     def feed(self, chunk: bytes) -> list[Event]: ...

@@ -10,7 +10,6 @@ import orjson
 
 from respan_proxy.dialects.chat import ChatReply, ToolCall, assemble
 from respan_proxy.dialects.dialect import Dialect
-from respan_proxy.dialects.events import Failure
 from respan_proxy.dialects.lenient import members, text
 from respan_proxy.dialects.usage import Usage, estimate
 
@@ -20,7 +19,7 @@ Kind = Literal["generate", "embed", "count"] | str
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One answer, as far as it could be read. `complete`: the provider ended it, nothing broke off."""
+    """One answer, as far as it could be read."""
 
     reply: ChatReply | None = None
     usage: Usage | None = None
@@ -28,8 +27,9 @@ class Observed:
     response_id: str | None = None
     error: str | None = None
     complete: bool = True
+    """The answer came to its end."""
     truncated: bool = False
-    """The stream ended, whole or in an event, without its dialect's terminal and without an error of the provider's own."""
+    """The bytes ended before the provider's last word, its terminal or its error."""
     counted: int | None = None
     """Tokens, in the answer to a request that only counts them: nothing was spent."""
 
@@ -49,7 +49,6 @@ def observe(
     *,
     status: int = 200,
     streamed: bool,
-    json_array: bool = False,
     request: Mapping[str, Any] | None = None,
 ) -> Observed:
     """Read an answer of `status` that `dialect` gave. `request` (the body's members) serves to estimate what nobody counted."""
@@ -61,9 +60,8 @@ def observe(
     if streamed:
         reader = dialect.reader()
         events = reader.feed(body)
-        end = reader.close()
-        truncated = any(isinstance(event, Failure) for event in end)
-        events += end
+        events += reader.close()
+        truncated = not reader.complete
     else:
         events = dialect.read_reply(body)
     reply = assemble(events)

@@ -272,7 +272,7 @@ class Reader:
     def _chunk(self, chunk: object, events: list[Event]) -> None:
         if isinstance(chunk, dict):
             self._done = not self._reading.chunk(chunk, events)
-            self.complete = bool(self._reading.finished) and not self._done
+            self.complete = self._done or bool(self._reading.finished)
 
     def _end(self, events: list[Event]) -> None:
         if not self._done:
