@@ -112,4 +112,16 @@ def _breakdown(exchange: Exchange, now: float) -> Breakdown:
     seen = observed(exchange, attempt)
     model = seen.model or exchange.model
     cost = price(model, attempt.target.provider.name, seen.usage)[0] if seen.usage is not None else None
-    return Breakdown.of(exchange.params, exchange.document, seen, model=model, cost=cost, exchange=None, now=now)
+    latency_s = now - exchange.started_at
+    return Breakdown.of(
+        exchange.params,
+        exchange.document.members if exchange.document is not None else {},
+        seen,
+        model=model,
+        cost_usd=cost / 1e9 if cost is not None else None,
+        stream=exchange.streams,
+        ended_at=exchange.request.received_at + latency_s,
+        latency_s=latency_s,
+        routing_s=attempt.started_at - exchange.started_at,
+        status=attempt.status or 200,
+    )

@@ -13,9 +13,10 @@ from respan_proxy.dialects.chat import Choice
 from respan_proxy.dialects.observe import Observed
 from respan_proxy.exchange import Attempt, Exchange, Next, Reply
 from respan_proxy.handlers.observe import observed
+from respan_proxy.respan.credentials import redact_members
 from respan_proxy.respan.pricing import price
 from respan_proxy.respan.spans import Content, Row
-from respan_proxy.wire.headers import masked, redact_members
+from respan_proxy.wire.headers import masked
 from respan_proxy.wire.json_edit import edit
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a caller that left; Respan's rows show it too

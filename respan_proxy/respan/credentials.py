@@ -1,0 +1,95 @@
+"""Which members of a request body hold credentials, and the body's members without them: for everything that is remembered or shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from respan_proxy.respan.params import CARRIERS
+from respan_proxy.wire.json_edit import UNREAD
+from respan_proxy.wire.secrets import MASK, is_secret
+
+# Nothing in these is anyone's business, wherever they stand.
+_WHOLE: Final = frozenset({"customer_credentials", "credential_override", "customer_api_keys"})
+# In these only what is called credentials is.
+_PARTLY: Final = frozenset({"load_balance_group", "load_balance_models", "loadbalance_models"})
+# Nobody nests credentials deeper; what is deeper is masked whole, long before Python's stack ends.
+_MAX_DEPTH: Final = 16
+# Tools of other servers come with those servers' tokens: OpenAI's `mcp` tools, Anthropic's `mcp_servers`.
+_TOKENS: Final = frozenset({"authorization", "authorization_token", "headers"})
+
+
+def redact_members(members: Mapping[str, Any], depth: int = _MAX_DEPTH) -> dict[str, Any]:
+    """New values for those top-level members that hold credentials, each secret replaced by `***`; empty when there are none.
+
+    Looks into the carriers too, objects and JSON strings alike. What was too big to read (`UNREAD`) is masked whole.
+    """
+    redacted: dict[str, Any] = {}
+    for name, value in members.items():
+        if name in _WHOLE or name in _PARTLY or name in CARRIERS or name in ("metadata", "extra_body", "tools", "mcp_servers"):
+            clean = _member(name, value, depth)
+            if clean != value:
+                redacted[name] = clean
+    return redacted
+
+
+def _member(name: str, value: Any, depth: int) -> Any:
+    if depth == 0:
+        return MASK
+    if name in _WHOLE:
+        return _masked(value)
+    if value is UNREAD:
+        return MASK if name in CARRIERS or name in _PARTLY else value
+    if name in _PARTLY:
+        return _without(value, frozenset({"credentials"}))
+    if name in CARRIERS and isinstance(value, str):
+        return _carrier_text(value, depth)
+    if name in CARRIERS or name in ("extra_body", "metadata"):
+        return {**value, **redact_members(value, depth - 1), **_headers(value)} if isinstance(value, dict) else value
+    return [_server(name, item) for item in value] if isinstance(value, list) else value
+
+
+def _server(name: str, item: Any) -> Any:
+    """A tool or server with its tokens masked; functions have schemas, where the same words mean something else."""
+    if not isinstance(item, dict) or (name == "tools" and item.get("type") != "mcp"):
+        return item
+    return {key: _masked(value) if key in _TOKENS else value for key, value in item.items()}
+
+
+def _carrier_text(text: str, depth: int) -> str:
+    try:
+        carrier = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return MASK
+    clean = _member(CARRIERS[0], carrier, depth)
+    return text if clean == carrier else orjson.dumps(clean).decode()
+
+
+def _headers(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Anthropic's `metadata.extra_headers`, secret ones masked."""
+    headers = metadata.get("extra_headers")
+    if not isinstance(headers, dict):
+        return {}
+    return {"extra_headers": {name: MASK if is_secret(name) else value for name, value in headers.items()}}
+
+
+def _without(value: Any, names: frozenset[str], depth: int = _MAX_DEPTH) -> Any:
+    """The value with everything under these names masked, at any depth."""
+    if depth == 0:
+        return MASK
+    if isinstance(value, dict):
+        return {name: _masked(inner) if name in names else _without(inner, names, depth - 1) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without(item, names, depth - 1) for item in value]
+    return value
+
+
+def _masked(value: Any, depth: int = _MAX_DEPTH) -> Any:
+    """The same shape with every leaf masked: which providers were named stays readable."""
+    if isinstance(value, dict) and depth:
+        return {name: _masked(inner, depth - 1) for name, inner in value.items()}
+    if isinstance(value, list) and depth:
+        return [_masked(item, depth - 1) for item in value]
+    return value if value is None or isinstance(value, bool) else MASK
