@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -30,7 +31,14 @@ PATHS = (
 )
 
 
-async def ask(echo: Echo, path: str, body: bytes, query: str = "", *, stand_in: bool = False) -> Reply:
+@dataclass(frozen=True, slots=True)
+class Received:
+    path: str
+    headers: Mapping[str, str]
+    json: Any
+
+
+async def ask(echo: Echo, path: str, body: bytes, query: str = "") -> Reply:
     """One request, as the gateway hands it over."""
     for pattern, dialect, kind in PATHS:
         if match := re.fullmatch(pattern, path):
@@ -38,7 +46,7 @@ async def ask(echo: Echo, path: str, body: bytes, query: str = "", *, stand_in: 
             model = match.groupdict().get("model") or members.get("model")
             streams = ":stream" in path or members.get("stream") is True
             endpoint = cast("Any", SimpleNamespace(kind=kind, path=path))
-            return await echo.send(endpoint, DIALECTS[dialect], model, body, streams, query=query, stand_in=stand_in, now=NOW)
+            return await echo.send(endpoint, DIALECTS[dialect], model, body, streams, query=query, now=NOW)
     raise LookupError(path)
 
 
@@ -50,11 +58,14 @@ async def collected(reply: Reply) -> bytes:
 
 
 @asynccontextmanager
-async def serving(echo: Echo, *, stand_in: bool = False) -> AsyncIterator[str]:
-    """The address of `echo` on a socket."""
+async def serving(echo: Echo, received: list[Received] | None = None) -> AsyncIterator[str]:
+    """The address of `echo` on a socket; what it is sent is added to `received`."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        reply = await ask(echo, request.path, await request.read(), request.query_string, stand_in=stand_in)
+        body = await request.read()
+        if received is not None:
+            received.append(Received(request.path, request.headers, orjson.loads(body)))
+        reply = await ask(echo, request.path, body, request.query_string)
         if not isinstance(reply.body, Stream):
             return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
         response = web.StreamResponse(status=reply.status, headers=reply.headers)
