@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 _LINE = re.compile(
-    r"""^\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_.]*)\s*=\s*
-        (?:'(?P<single>[^']*)'|"(?P<double>(?:\\.|[^"\\])*)"|(?P<plain>[^\r\n]*?))\s*(?:\s\#[^\r\n]*)?$""",
+    r"""^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.]*)[ \t]*=[ \t]*
+        (?:'(?P<single>[^']*)'|"(?P<double>(?:\\.|[^"\\])*)"|(?P<plain>[^\r\n]*?))[ \t]*(?:(?<=[ \t'"])\#[^\r\n]*)?\r?$""",
     re.VERBOSE | re.MULTILINE,
 )
 _ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\"": '"', r"\\": "\\", r"\$": "$"}
@@ -24,5 +24,5 @@ def parse_env_file(text: str) -> dict[str, str]:
         if double is not None:
             found[name] = _ESCAPE.sub(lambda escape: _ESCAPES.get(escape[0], escape[0]), double)
         else:
-            found[name] = single if single is not None else "" if plain.startswith("#") else plain
+            found[name] = plain if single is None else single
     return found

@@ -41,12 +41,13 @@ def literal(value: object) -> str:
         case int() | float():
             return str(value)
         case Mapping():
-            inner = ", ".join(f"{json.dumps(key)} = {literal(item)}" for key, item in value.items())
+            inner = ", ".join(f"{literal(str(key))} = {literal(item)}" for key, item in value.items())
             return f"{{ {inner} }}" if inner else "{}"
         case list() | tuple():
             return f"[{', '.join(literal(item) for item in value)}]"
         case _:
-            return json.dumps(str(value), ensure_ascii=False)
+            # JSON leaves DEL as it is, TOML does not.
+            return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def parse_listen(text: str) -> Listen:

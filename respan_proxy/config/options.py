@@ -109,7 +109,7 @@ OPTIONS = (
 KEYS = (
     Option("keys", "name", TEXT, "how logs and lists call this key", default="required", sample="me"),
     Option("keys", "key", SECRET, "the key itself; hashed when read, never kept", default="this or digest", sample="env:RESPAN_API_KEY"),
-    Option("keys", "digest", DIGEST, "instead of key: its SHA-256", default="this or key", sample="sha256$" + "0" * 64),
+    Option("keys", "digest", DIGEST, "instead of key: its SHA-256", default="this or key"),
     Option(
         "keys", "environment", TEXT, '"test", "prod" or a name of your own; every row of this key carries it', default="none", sample="test"
     ),

@@ -84,7 +84,7 @@ def digest(key: str) -> str:
 class Auth:
     """How a secret travels: `header: prefix + secret`; no header means that none is sent."""
 
-    header: str | None = "authorization"
+    header: str | None = "Authorization"
     prefix: str = "Bearer "
 
     @classmethod
@@ -95,8 +95,8 @@ class Auth:
                 return cls()
             case "none":
                 return cls(None, "")
-            case header:
-                return cls(header, "")
+            case _:
+                return cls(scheme, "")
 
     def __str__(self) -> str:
         if self.header is None:

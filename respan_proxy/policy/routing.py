@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import catalog
 from respan_proxy.errors import MissingCredentials, RequestRejected, UnknownModel
 from respan_proxy.policy.credentials import may_forward, may_forward_anywhere, missing
-from respan_proxy.respan.endpoints import Endpoint
+from respan_proxy.respan.endpoints import Endpoint, match
 
 # Where each dialect is spoken here: named when a request came in by the wrong door.
 DOORS = {
@@ -70,7 +71,8 @@ def route(
     provider that does not speak this one's dialect.
     """
     asked = _Asked(endpoint, config, listed, credential)
-    pin = pin or _relayed_to(endpoint)
+    if endpoint.is_relay:
+        pin = endpoint.provider
     if pin is not None:
         return _checked(_pinned(pin, model, asked), asked)
     if model is None:
@@ -87,6 +89,13 @@ def route(
         raise missing(found.provider)
     _refuse_absent(model.partition("/")[0], config)
     raise UnknownModel(_unknown(model, asked), param="model", code="model_not_found")
+
+
+def doors(model: str) -> Iterator[Endpoint]:
+    """The endpoints at which a model may be asked for, one per dialect."""
+    for path in DOORS.values():
+        if (endpoint := match("POST", path.replace("{model}", quote(model, safe="@/:")))) is not None:
+            yield endpoint
 
 
 def is_known(model: str) -> bool:
@@ -139,11 +148,6 @@ def _tiers(model: str, asked: _Asked) -> Iterator[list[Route]]:
     ]
 
 
-def _relayed_to(endpoint: Endpoint) -> str | None:
-    """The provider in `/api/{provider}/v1/...`, which is a relay to that one alone; the native paths only prefer theirs."""
-    return endpoint.provider if endpoint.dialect.startswith("openai.") else None
-
-
 def _pinned(pin: str, model: str | None, asked: _Asked) -> Route:
     provider = asked.config.provider(pin)
     if provider is None:
@@ -159,7 +163,7 @@ def _pinned(pin: str, model: str | None, asked: _Asked) -> Route:
         return Route(provider, None, reason)
     found = _found(model, asked)
     # A relay leaves the name as it is; elsewhere a route to this very provider says what it is called there.
-    is_its_own = found is not None and found.provider is provider and asked.endpoint.provider is None
+    is_its_own = found is not None and found.provider is provider and not asked.endpoint.is_relay
     return Route(provider, found.model if found is not None and is_its_own else model, reason)
 
 

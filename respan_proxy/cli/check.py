@@ -1,0 +1,92 @@
+"""`respan-proxy check`: what would be served, or every mistake; never a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from respan_proxy.cli.settings import configured, refuse, settings_options
+from respan_proxy.config import Config, Provider
+
+
+@click.command
+@settings_options
+@click.pass_context
+def check(ctx: click.Context, /, **_: str | None) -> None:
+    """Print what would be served; exit status 1 and every mistake when the configuration is not fit."""
+    config = configured(ctx)
+    if problems := list(unreadable(config)):
+        refuse(ctx, problems)
+    for line in report(config):
+        click.echo(line)
+    for warning in (*config.warnings, *leading_nowhere(config)):
+        click.echo(f"warning: {warning}", err=True)
+
+
+def report(config: Config) -> Iterator[str]:
+    who = "this machine only" if config.listen.is_loopback else "other machines too"
+    kept = " and ".join(_limit for _limit in (_days(config.retention.age_days), _gigabytes(config.retention.size_bytes)) if _limit)
+    yield f"listen      {config.listen} ({who})"
+    yield f"database    {config.database}"
+    yield f"content     {config.content}, kept {f'up to {kept}' if kept else 'for ever'}"
+    yield "providers"
+    remote = [provider for provider in config.providers.values() if not provider.built_in]
+    for provider in sorted(remote, key=lambda provider: not provider.usable):
+        yield f"  {provider.name:<14}{_credential(provider):<40}{', '.join(provider.dialects):<36}{provider.base_url}"
+    if not config.has_provider_key:
+        yield "  no provider has a key: known models are answered by the built-in provider echo, and say so"
+    yield f"keys        {'' if config.keys else 'none of our own: everybody on this machine gets in'}".rstrip()
+    for key in config.keys:
+        yield f"  {key.name:<14}{key.environment or 'no environment'}{', admin' if key.is_admin else ''}"
+    yield f"models      {'' if config.models else 'no routes of our own'}".rstrip()
+    for name, to in config.models.items():
+        yield f"  {name} -> {to}"
+    if config.default_model:
+        yield f"  every name that nobody serves -> {config.default_model}"
+
+
+def unreadable(config: Config) -> Iterator[str]:
+    """Files that the configuration names and that are not there."""
+    for provider in config.providers.values():
+        if provider.ca_file and not Path(provider.ca_file).is_file():
+            yield f"providers.{provider.name}.ca_file: found {provider.ca_file!r}, expected a file that can be read"
+
+
+def leading_nowhere(config: Config) -> Iterator[str]:
+    """Routes whose end no provider serves."""
+    from respan_proxy.errors import RequestRejected
+    from respan_proxy.policy.routing import doors, route
+
+    names = [(f"models.{name}", name) for name in config.models]
+    if config.default_model:
+        names.append(("server.default_model", config.default_model))
+    for where, name in names:
+        refusals = []
+        for endpoint in doors(name):
+            try:
+                route(name, endpoint, config)
+                break
+            except RequestRejected as refusal:
+                refusals.append(refusal)
+        else:
+            # Behind the wrong door the refusal speaks of the door; the others speak of the name.
+            refusals.sort(key=lambda refusal: refusal.code == "dialect_not_supported")
+            yield f"{where} leads nowhere: {refusals[0]}"
+
+
+def _credential(provider: Provider) -> str:
+    if provider.key is not None:
+        return "key set"
+    if provider.auth.header is None:
+        return "needs no key"
+    return f"no key ({' or '.join(provider.key_env) or 'set key'})"
+
+
+def _days(days: float) -> str:
+    return f"{days:g} days" if days else ""
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:g} GB" if size else ""

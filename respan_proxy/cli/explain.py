@@ -1,0 +1,61 @@
+"""`respan-proxy explain MODEL`: where a name would go from each endpoint, and why, without sending anything."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from respan_proxy.cli.settings import configured, settings_options
+from respan_proxy.config import Config
+
+
+@click.command
+@click.argument("model")
+@click.option("--provider", metavar="NAME", help="As with the header X-Respan-Route-Provider.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@settings_options
+@click.pass_context
+def explain(ctx: click.Context, /, model: str, provider: str | None, as_json: bool, **_: str | None) -> None:
+    """Say where MODEL would go and why. Nothing is sent: what providers list themselves is not asked."""
+    ways = ways_of(model, configured(ctx), provider)
+    if as_json:
+        click.echo(json.dumps({"model": model, "ways": ways}, indent=2))
+    else:
+        click.echo(told(model, ways))
+    if not any("provider" in way for way in ways):
+        ctx.exit(1)
+
+
+def ways_of(model: str, config: Config, pin: str | None = None) -> list[dict[str, str]]:
+    """One entry per endpoint: `endpoint`, `dialect`, and either `provider`, `model`, `url`, `reason` or `refused`."""
+    from respan_proxy.errors import RequestRejected
+    from respan_proxy.policy.routing import DOORS, doors, route
+
+    ways = []
+    for endpoint in doors(model):
+        way = {"endpoint": DOORS[endpoint.dialect], "dialect": endpoint.dialect}
+        try:
+            found = route(model, endpoint, config, pin=pin)
+            name = found.model or model
+            url = "in this process" if found.provider.built_in else found.provider.url(endpoint.path, name, version=endpoint.version)
+            way |= {"provider": found.provider.name, "model": name, "url": url, "reason": "; ".join((found.reason, *found.warnings))}
+        except RequestRejected as refusal:
+            way["refused"] = str(refusal)
+        ways.append(way)
+    return ways
+
+
+def told(model: str, ways: list[dict[str, str]]) -> str:
+    """The ways in words; a refusal or a reason that several endpoints share is said once."""
+    lines = [model]
+    for way in ways:
+        if "provider" in way:
+            lines += [f"  {way['endpoint']}", f"    -> {way['provider']}, model {way['model']!r}, {way['url']}", f"       {way['reason']}"]
+    refusals: dict[str, list[str]] = {}
+    for way in ways:
+        if "refused" in way:
+            refusals.setdefault(way["refused"], []).append(way["endpoint"])
+    for refusal, endpoints in refusals.items():
+        lines += [*(f"  {endpoint}" for endpoint in endpoints), f"    refused: {refusal}"]
+    return "\n".join(lines)

@@ -1,0 +1,112 @@
+"""Owns the written forms of the options: `config.example.toml`, the starter that `init` writes, the tables in docs/configuration.md.
+
+Print one anew with `python -m respan_proxy.config.document example|tables`.
+"""
+
+from __future__ import annotations
+
+import sys
+from textwrap import fill
+
+from respan_proxy.config.kinds import literal
+from respan_proxy.config.options import KEYS, OPTIONS, PROVIDER, Option, default_of, in_section
+from respan_proxy.dialects import catalog
+
+_SECTION_WHY = {
+    "server": "who may reach us, and how calls are treated",
+    "store": "what is remembered, and where",
+    "retention": "how long it is remembered",
+    "limits": "what is too large or too slow",
+    "timeouts": "the longest waits on a provider; there is no total limit on a stream that is alive",
+    "echo": "the built-in provider: every dialect, no network",
+    "log": "lines on stderr; never a body, never a key",
+}
+
+_HEAD = """\
+# The configuration of respan-proxy, TOML. Without this file everything below holds as it stands.
+#
+# Flags (--listen, --database) win over variables (RESPAN_PROXY_LISTEN, RESPAN_PROXY_DATABASE, RESPAN_PROXY_KEYS,
+# RESPAN_PROXY_<PROVIDER>_BASE_URL), variables over this file. Any string may be "env:NAME": the value of that variable, from the
+# environment or the nearest .env. Sizes are bytes or strings like "64 MB". SIGHUP reads the file again.
+"""
+
+_KEYS_HEAD = """\
+# Keys of our own. With none, everybody on this machine gets in with any key; with one, only they do. One table per key.
+# The same in a variable: RESPAN_PROXY_KEYS=name:key[:environment],...
+"""
+
+_MODELS = """\
+# Names of your own, and where they lead: "name" = "model" or "provider/model". They come before all other rules.
+# [models]
+# "fast" = "openai/gpt-4.1-nano"
+# "gpt-4o" = "azure_openai/my-deployment"
+"""
+
+_CUSTOM = """\
+# [providers.my_vllm]
+# base_url = "http://gpu.internal:8000/v1"
+# models = ["qwen3-32b"]
+"""
+
+
+def example(*, commented: bool = False) -> str:
+    """Every option with its default and one line of why. `commented` puts `#` before those that hold: the starter."""
+    mark = "# " if commented else ""
+    parts = [_HEAD]
+    for section in dict.fromkeys(option.section for option in OPTIONS):
+        lines = [f"# {_SECTION_WHY[section]}", f"[{section}]"]
+        for option in in_section(section):
+            lines += [f"# {_why(option)}", f"{mark}{option.name} = {option.kind.write(default_of(option))}"]
+        parts.append("\n".join(lines) + "\n")
+    parts.append(_KEYS_HEAD + "# [[keys]]\n" + _samples(KEYS))
+    parts.append(_MODELS)
+    parts.append(_provider_head() + "# [providers.openai]\n" + _samples(PROVIDER))
+    parts.append(_CUSTOM)
+    return "\n".join(parts)
+
+
+def tables() -> str:
+    """The options as Markdown tables, one per section."""
+    parts = []
+    for section in dict.fromkeys(option.section for option in OPTIONS):
+        rows = [(option, option.kind.write(default_of(option))) for option in in_section(section)]
+        parts.append(f"### `[{section}]`: {_SECTION_WHY[section]}\n\n" + _rows(rows))
+    parts.append("### `[[keys]]`: keys of our own\n\n" + _rows([(option, option.default) for option in KEYS]))
+    parts.append("### `[providers.NAME]`: a provider\n\n" + _rows([(option, option.default) for option in PROVIDER]))
+    return "\n".join(parts)
+
+
+def _provider_head() -> str:
+    known = ", ".join(name for name, row in catalog.providers().items() if not row.built_in)
+    text = (
+        f"Providers. Known ones ({known}) need no table here: their key in the environment is enough. "
+        "A table changes what is known, or adds a provider of your own (then base_url is required)."
+    )
+    return fill(text, 118, initial_indent="# ", subsequent_indent="# ") + "\n"
+
+
+def _samples(options: tuple[Option, ...]) -> str:
+    lines = []
+    for option in options:
+        # What excludes another option of the same table stays a comment when the table is uncommented.
+        mark = "# # " if option.sample is None else "# "
+        lines.append(f"# # {_why(option)}; default: {option.default}\n{mark}{option.name} = {literal(option.sample)}\n")
+    return "".join(lines)
+
+
+def _why(option: Option) -> str:
+    return f"{option.why} [{option.variable}]" if option.variable else option.why
+
+
+def _rows(rows: list[tuple[Option, str]]) -> str:
+    lines = ["| Option | Default | Expected | Why |", "| --- | --- | --- | --- |"]
+    for option, default in rows:
+        why = f"{option.why}; `{option.variable}`" if option.variable else option.why
+        lines.append(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in (f"`{option.name}`", default, option.kind.expected, why)) + " |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(tables() if sys.argv[1:] == ["tables"] else example())
