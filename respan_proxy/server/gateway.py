@@ -103,7 +103,7 @@ class Gateway:
             id=_new_id(received_at),
             request=Request(request.method, path, query, request.headers, body, received_at, request.remote),
             endpoint=endpoint,
-            dialect=DIALECTS[endpoint.dialect],
+            dialect=DIALECTS[endpoints.dialect_of(path, request.headers, query) if endpoint.kind == "models" else endpoint.dialect],
             started_at=started_at,
         )
         outcome: Outcome = "client_left"
