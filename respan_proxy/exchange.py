@@ -157,11 +157,23 @@ class Target:
 
 
 @dataclass(slots=True)
+class Edits:
+    """What must change in the JSON body before it leaves: collected by handlers, applied once per target."""
+
+    remove: set[str] = field(default_factory=set)
+    replace: dict[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.remove or self.replace)
+
+
+@dataclass(slots=True)
 class Attempt:
     """One try at one target, and what it brought: what was sent, what came back and when. Times are seconds of the monotonic clock."""
 
     target: Target
     started_at: float
+    edits: Edits = field(default_factory=Edits)
     sent: bytes | None = None
     status: int | None = None
     first_byte_at: float | None = None
@@ -177,17 +189,6 @@ class Attempt:
     is_array: bool = False
     observed: Observed | None = None
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Edits:
-    """What must change in the JSON body before it leaves: collected by handlers, applied once per target."""
-
-    remove: set[str] = field(default_factory=set)
-    replace: dict[str, Any] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.remove or self.replace)
 
 
 @dataclass(slots=True)

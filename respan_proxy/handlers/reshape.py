@@ -13,6 +13,7 @@ from respan_proxy.exchange import Exchange, Handler, Next, Reply, Stream
 from respan_proxy.handlers.observe import observed
 from respan_proxy.respan.breakdown import Breakdown, breakdown_chunk, with_breakdown
 from respan_proxy.respan.pricing import price
+from respan_proxy.respan.spans import NANO
 from respan_proxy.wire import sse
 
 _DONE = b"[DONE]"
@@ -118,10 +119,9 @@ def _breakdown(exchange: Exchange, now: float) -> Breakdown:
         exchange.document.members if exchange.document is not None else {},
         seen,
         model=model,
-        cost_usd=cost / 1e9 if cost is not None else None,
+        cost_usd=cost / NANO if cost is not None else None,
         stream=exchange.streams,
         ended_at=exchange.request.received_at + latency_s,
         latency_s=latency_s,
         routing_s=attempt.started_at - exchange.started_at,
-        status=attempt.status or 200,
     )

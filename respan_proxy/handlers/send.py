@@ -39,6 +39,7 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
         target, attempt = bound(exchange)
         provider, request = target.provider, exchange.request
         body = attempt.sent = _body(exchange)
+        attempt.edits = exchange.edits
         if provider.built_in:
             reply = await echo(
                 exchange.endpoint,

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import orjson
 
 from respan_proxy.config import Config
-from respan_proxy.dialects.chat import Choice
 from respan_proxy.dialects.observe import Observed
 from respan_proxy.exchange import Attempt, Exchange, Next, Reply
 from respan_proxy.handlers.observe import observed
 from respan_proxy.respan.credentials import redact_members
+from respan_proxy.respan.messages import completion_message
 from respan_proxy.respan.pricing import price
 from respan_proxy.respan.spans import Content, Row
 from respan_proxy.wire.headers import masked
@@ -136,11 +136,9 @@ class Trace:
         kept = self._config.content
         if kept == "none" or (kept == "errors" and not failed) or forgets_content(exchange):
             return None
-        request = exchange.request
-        received = _redacted(exchange)
-        sent = attempt.sent if attempt is not None and attempt.sent is not request.body else None
+        received, sent = _bodies(exchange, attempt)
         return Content(
-            request_headers=masked(request.headers),
+            request_headers=masked(exchange.request.headers),
             request_body=received,
             sent_body=sent,
             response_headers=masked(attempt.headers) if attempt is not None and attempt.headers is not None else (),
@@ -269,12 +267,16 @@ def _attempt(attempt: Attempt, since: float) -> dict[str, Any]:
     return seen
 
 
-def _redacted(exchange: Exchange) -> bytes:
-    document = exchange.document
-    if document is None:
-        return exchange.request.body
-    replace = redact_members(document.members)
-    return edit(document, (), replace) if replace else exchange.request.body
+def _bodies(exchange: Exchange, attempt: Attempt | None) -> tuple[bytes, bytes | None]:
+    """The request's body as received and, where it differs, as sent; credentials in either masked."""
+    document, received = exchange.document, exchange.request.body
+    sent = attempt.sent if attempt is not None and attempt.sent is not received else None
+    if document is None or not (secret := redact_members(document.members)):
+        return received, sent
+    if sent is not None and attempt is not None:
+        kept = {name: value for name, value in secret.items() if name not in attempt.edits.remove and name not in attempt.edits.replace}
+        sent = edit(document, attempt.edits.remove, {**attempt.edits.replace, **kept})
+    return edit(document, (), secret), sent
 
 
 def _answer(exchange: Exchange, attempt: Attempt | None) -> bytes | list[tuple[float, bytes]]:
@@ -286,18 +288,4 @@ def _answer(exchange: Exchange, attempt: Attempt | None) -> bytes | list[tuple[f
 def _assembled(seen: Observed | None) -> bytes | None:
     if seen is None or seen.reply is None:
         return None
-    return orjson.dumps([_message(choice) for choice in seen.reply.choices])
-
-
-def _message(choice: Choice) -> dict[str, Any]:
-    """One choice as Respan shows it: an OpenAI assistant message, with reasoning beside the content."""
-    message: dict[str, Any] = {"role": "assistant", "content": choice.text}
-    if reasoning := choice.reasoning:
-        message["reasoning_content"] = reasoning
-    if refusal := choice.refusal:
-        message["refusal"] = refusal
-    if calls := choice.tool_calls:
-        message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in calls
-        ]
-    return message
+    return orjson.dumps([completion_message(choice) for choice in seen.reply.choices])

@@ -14,6 +14,7 @@ import orjson
 
 from respan_proxy.dialects.observe import Observed
 from respan_proxy.respan.credentials import redact_members
+from respan_proxy.respan.messages import completion_message
 from respan_proxy.respan.params import Params
 from respan_proxy.wire.json_edit import UNREAD, JsonProblem, edit, parse
 
@@ -65,7 +66,7 @@ class Breakdown:
             completion_tokens=usage.output if usage is not None else None,
             cost=cost_usd,
             prompt_messages=messages if isinstance(messages, list) else [],
-            completion_message=_message(seen),
+            completion_message=completion_message(seen.reply.choices[0]) if seen.reply and seen.reply.choices else {},
             model=model,
             cached=cached,
             timestamp=ended_at,
@@ -122,12 +123,3 @@ def breakdown_chunk(breakdown: Breakdown) -> bytes:
         "choices": [{"index": 0, "delta": empty, "message": empty, "finish_reason": "stop", _MEMBER: breakdown.values()}],
     }
     return b"data: " + orjson.dumps(chunk) + b"\n\n"
-
-
-def _message(seen: Observed) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": seen.text or None}
-    if seen.tool_calls:
-        message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in seen.tool_calls
-        ]
-    return message
