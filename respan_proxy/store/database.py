@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable
@@ -57,16 +58,18 @@ class Database:
         self._busy_timeout_s = busy_timeout_s
         self._connection: aiosqlite.Connection | None = None
         self._inner: _Connection | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """`work(connection)` in the connection's thread. Raises what it raises, `sqlite3.Error` or `OSError`."""
-        if self._inner is not None:
-            try:
-                return await self._hop(work)
-            except Replaced:
-                await self.close()
-        await self._open()
-        return await self._hop(work)
+        async with self._one_at_a_time:
+            if self._inner is not None:
+                try:
+                    return await self._hop(work)
+                except Replaced:
+                    await self.close()
+            await self._open()
+            return await self._hop(work)
 
     async def close(self) -> None:
         # aiosqlite's worker is not a daemon: a connection left open keeps the process from ending.

@@ -63,7 +63,8 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class WriterStatus:
-    """What health, metrics and pages say about remembering. `last_error` is None while the database answers."""
+    """What health, metrics and pages say about remembering. `last_error` is None while the database answers; `forgotten` counts
+    the rows and contents that retention removed."""
 
     queued_rows: int
     queued_bytes: int
@@ -71,6 +72,7 @@ class WriterStatus:
     dropped_rows: int
     written_rows: int
     batches: int
+    forgotten: int
     failures: int
     last_error: str | None
 
@@ -119,6 +121,7 @@ class Writer:
         self._dropped_rows = 0
         self._written = 0
         self._batches = 0
+        self._forgotten = 0
         self._failures = 0
         self._last_error: str | None = None
 
@@ -184,6 +187,7 @@ class Writer:
             dropped_rows=self._dropped_rows,
             written_rows=self._written,
             batches=self._batches,
+            forgotten=self._forgotten,
             failures=self._failures,
             last_error=self._last_error,
         )
@@ -249,24 +253,26 @@ class Writer:
             if self._queue:
                 await self._company()
                 self._take()
-                await self._write_batch()
+                if not await self._write_batch():
+                    return
 
     async def _idle(self) -> None:
         """Wait for work; forget what is old meanwhile, a chunk at a time, stopping as soon as there is work."""
+        now = asyncio.get_running_loop().time
         while not self._work.is_set():
-            pause_s = self._prune_at - asyncio.get_running_loop().time()
-            if pause_s > 0 or self._last_error is not None:
-                self._hurry.clear()
+            if (pause_s := self._prune_at - now()) > 0:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._work.wait(), max(pause_s, 1.0))
+                    await asyncio.wait_for(self._work.wait(), pause_s)
                 continue
             try:
                 gone = await self._database.run(partial(prune, retention=self._retention, now=self._clock()))
             except (sqlite3.Error, OSError, ConfigError) as error:
                 self._failed(error)
-                gone = 0
-            if not gone:
-                self._prune_at = asyncio.get_running_loop().time() + RETENTION_EVERY_S
+                self._prune_at = now() + BACKOFF_S[-1]
+            else:
+                self._recovered()
+                self._forgotten += gone
+                self._prune_at = now() + (0 if gone else RETENTION_EVERY_S)
 
     async def _company(self) -> None:
         """Let a batch gather until its oldest row has waited 10 ms, unless somebody reads, or the batch is full, or the end is near."""
@@ -294,15 +300,15 @@ class Writer:
         else:
             self._oldest_at = asyncio.get_running_loop().time()
 
-    async def _write_batch(self) -> None:
-        """Write the batch in hand, again and again until it is written (or, while closing, once)."""
+    async def _write_batch(self) -> bool:
+        """Write the batch in hand, again and again until it is written; while closing only once, False when it was not."""
         for attempt in range(1 << 62):
             try:
                 refused = await self._database.run(partial(_write, self._batch, self._packer))
             except Exception as error:  # noqa: BLE001 - the edge of remembering; whatever it was, calls go on
                 self._failed(error)
                 if self._closing:
-                    return
+                    return False
                 self._hurry.clear()
                 await self._pause(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
                 continue
@@ -318,6 +324,7 @@ class Writer:
             if number <= self._settled and not done.done():
                 done.set_result(None)
         self._barriers = [(number, done) for number, done in self._barriers if number > self._settled and not done.done()]
+        return True
 
     def _failed(self, error: Exception) -> None:
         if self._last_error is None:
