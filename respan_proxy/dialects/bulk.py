@@ -18,8 +18,8 @@ _BETWEEN = re.compile(rb"\n\n(?:event: [^\n]*\n)?data: ")
 def payloads(body: bytes) -> list[Any] | None:
     """The parsed payload of every frame, or None if the body needs the careful way (`wire.sse.Decoder`).
 
-    Plain is: one kind of line end, one `data: ` line a frame, alone or under an `event: ` line, JSON in it, and whole to the last blank line;
-    a last `[DONE]` is left out. Raw line ends cannot stand inside JSON strings, so cutting at blank lines never cuts a payload.
+    Plain is: one kind of line end, one `data: ` line a frame, alone or under an `event: ` line, JSON in it, and whole to the last
+    blank line; a last `[DONE]` is left out. Raw line ends cannot stand inside JSON strings, so cutting at blank lines never cuts a payload.
     Measured for 100 chat chunks of 280 bytes: 135 us, of which 110 are orjson's; Decoder and orjson together 265 us.
     """
     try:

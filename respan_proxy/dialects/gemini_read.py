@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from respan_proxy.dialects.bulk import Payloads
 from respan_proxy.dialects.events import (
     Citation,
     End,
@@ -30,8 +31,9 @@ from respan_proxy.dialects.events import (
 )
 from respan_proxy.dialects.faults import MALFORMED, TRUNCATED, broken, error_of
 from respan_proxy.dialects.gemini_partial import PartialCall
-from respan_proxy.dialects.usage import Usage, count, members
-from respan_proxy.wire import json_array, sse
+from respan_proxy.dialects.lenient import count, members, text
+from respan_proxy.dialects.usage import Usage
+from respan_proxy.wire import json_array
 
 _NO_FINISH = TRUNCATED.format(terminal="finishReason")
 _REASON: Mapping[str, FinishReason] = {
@@ -65,16 +67,20 @@ class _Choice:
 class _Reading:
     """One reply being read, document by document: what earlier ones said that later ones depend on."""
 
-    __slots__ = ("choices", "over", "started", "usage")
+    __slots__ = ("choices", "ended", "over", "started", "usage")
 
     def __init__(self) -> None:
         self.started = False
-        self.over = False
+        self.over = False  # nothing is said after the end or a failure
+        self.ended = False  # over by the provider's own word
         self.choices: dict[int, _Choice] = {}
         self.usage: dict[str, Any] | None = None
 
     @property
     def complete(self) -> bool:
+        """Whether the end of the bytes, now, would be the end of the reply."""
+        if self.over:
+            return self.ended
         return bool(self.choices) and all(choice.finished for choice in self.choices.values())
 
     def document(self, document: object, events: list[Event]) -> None:
@@ -87,23 +93,24 @@ class _Reading:
         if isinstance(usage, dict):
             self.usage = usage
         if document.get("error"):
+            self.ended = True
             self.fail(Failure.of(error_of(document)), events)
             return
         candidates = document.get("candidates")
         if not self.started and (candidates or usage or document.get("responseId") or document.get("promptFeedback")):
             self.started = True
-            events.append(Start(_text(document.get("responseId")) or None, _text(document.get("modelVersion")) or None))
+            events.append(Start(text(document.get("responseId")), text(document.get("modelVersion"))))
         if isinstance(candidates, list):
             for candidate in candidates:
                 if isinstance(candidate, dict) and not self.over:
                     self._candidate(candidate, events)
-        if not candidates and (reason := _text(members(document.get("promptFeedback")).get("blockReason"))):
+        if not candidates and (reason := text(members(document.get("promptFeedback")).get("blockReason"))):
             self._blocked(reason, members(document["promptFeedback"]), events)
 
     def end(self, truncation: str, events: list[Event]) -> None:
         """The bytes ended: that is the end of the reply if every candidate begun has finished."""
         if self.complete and not self.over:
-            self.over = True
+            self.over = self.ended = True
             self._report(events)
             events.append(End())
         else:
@@ -121,7 +128,7 @@ class _Reading:
             events.append(UsageReport(usage_of(self.usage)))
 
     def _blocked(self, reason: str, feedback: Mapping[str, Any], events: list[Event]) -> None:
-        explanation = _text(feedback.get("blockReasonMessage")) or f"Prompt blocked by the provider ({reason})"
+        explanation = text(feedback.get("blockReasonMessage")) or f"Prompt blocked by the provider ({reason})"
         choice = self.choices.setdefault(0, _Choice())
         if not choice.finished:
             choice.finished = True
@@ -141,32 +148,40 @@ class _Reading:
             for part in parts:
                 if isinstance(part, dict):
                     self._part(part, choice, index, events)
+        if len(candidate) == 2 and "content" in candidate and "index" in candidate:  # the usual increment
+            return
         if logprobs := candidate.get("logprobsResult"):
             events += _logprobs(members(logprobs), index)
         if grounding := candidate.get("groundingMetadata"):
-            text = "".join(choice.texts)
-            choice.citations += [new for new in _citations(members(grounding), text, index) if new not in choice.citations]
+            cited = _citations(members(grounding), "".join(choice.texts), index)
+            choice.citations += [citation for citation in cited if citation not in choice.citations]
         reason = candidate.get("finishReason")
         if isinstance(reason, str) and reason:
-            self._finish(reason, _text(candidate.get("finishMessage")) or None, choice, index, events)
+            self._finish(reason, text(candidate.get("finishMessage")), choice, index, events)
 
     def _part(self, part: dict[str, Any], choice: _Choice, index: int, events: list[Event]) -> None:
-        text = part.get("text")
+        said = part.get("text")
+        if len(part) == 1 and type(said) is str:  # the usual part
+            if said:
+                choice.spoke = True
+                choice.texts.append(said)
+                events.append(TextDelta(said, index))
+            return
         signature = Opaque("gemini", signed) if (signed := part.get("thoughtSignature")) and isinstance(signed, str) else None
-        if isinstance(text, str):
+        if isinstance(said, str):
             if part.get("thought"):
-                if text:
+                if said:
                     choice.spoke = True
-                    events.append(ReasoningDelta(text, index))
+                    events.append(ReasoningDelta(said, index))
                 if signature:
                     events.append(ReasoningEnd(signature, index))
                 return
             if signature:
                 events.append(Signature(signature, index))
-            if text:
+            if said:
                 choice.spoke = True
-                choice.texts.append(text)
-                events.append(TextDelta(text, index))
+                choice.texts.append(said)
+                events.append(TextDelta(said, index))
         elif isinstance(call := part.get("functionCall"), dict):
             choice.spoke = True
             self._call(call, signature, choice, index, events)
@@ -190,7 +205,7 @@ class _Reading:
     def _whole_call(self, call: dict[str, Any], signature: Opaque | None, choice: _Choice, index: int, events: list[Event]) -> None:
         args = call.get("args")
         ordinal, choice.calls = choice.calls, choice.calls + 1
-        events.append(ToolStart(ordinal, _text(call.get("id")) or None, _text(call.get("name")), index, signature=signature))
+        events.append(ToolStart(ordinal, text(call.get("id")), text(call.get("name")) or "", index, signature=signature))
         events.append(ToolDelta(ordinal, orjson.dumps(args).decode() if isinstance(args, dict) else "{}", index))
         events.append(ToolEnd(ordinal, index))
 
@@ -198,6 +213,7 @@ class _Reading:
         if choice.partial is not None:
             self._call({}, None, choice, index, events)
         if reason in _STRAYED and not choice.spoke:
+            self.ended = True
             self.fail(broken(message or f"Upstream finished without content ({reason})"), events)
             return
         choice.finished = True
@@ -206,13 +222,51 @@ class _Reading:
         events.append(Finish(neutral, reason, index, explanation=message if neutral == "filter" else None))
 
 
+class _Elements:
+    """Bytes of a JSON array in any cut to its parsed elements. One that is not JSON is left out; nothing raises."""
+
+    __slots__ = ("_decoder",)
+
+    def __init__(self) -> None:
+        self._decoder: json_array.Decoder | None = None
+
+    @property
+    def truncated(self) -> bool:
+        return self._decoder is not None and self._decoder.truncated
+
+    def feed(self, chunk: bytes) -> list[Any]:
+        if self._decoder is None:
+            self._decoder = json_array.Decoder()
+            if chunk.endswith((b"]", b"]\n")):  # the whole array at once: a tenth of the time
+                try:
+                    elements = orjson.loads(chunk)
+                except orjson.JSONDecodeError:
+                    pass
+                else:
+                    self._decoder.feed(b"[]")
+                    return [element for element in elements if isinstance(element, dict)]
+        return self._parsed(self._decoder.feed(chunk))
+
+    def close(self) -> list[Any]:
+        return self._parsed(self._decoder.close()) if self._decoder else []
+
+    def _parsed(self, texts: list[str]) -> list[Any]:
+        elements = []
+        for element in texts:
+            try:
+                elements.append(orjson.loads(element))
+            except orjson.JSONDecodeError:
+                continue
+        return elements
+
+
 class Reader:
     """Reads a stream, in the form its first byte tells. Gemini has no terminal event: the end of the bytes is one."""
 
-    __slots__ = ("_decoder", "_reading")
+    __slots__ = ("_documents", "_reading")
 
     def __init__(self) -> None:
-        self._decoder: sse.Decoder | json_array.Decoder | None = None
+        self._documents: Payloads | _Elements | None = None
         self._reading = _Reading()
 
     @property
@@ -221,33 +275,26 @@ class Reader:
 
     def feed(self, chunk: bytes) -> list[Event]:
         events: list[Event] = []
-        if self._decoder is None:
+        if self._documents is None:
             chunk = chunk.lstrip(b"\xef\xbb\xbf \t\r\n")
             if not chunk:
                 return events
-            self._decoder = json_array.Decoder() if chunk[:1] in b"[{" else sse.Decoder()
-        self._read(self._decoder.feed(chunk), events)
-        if self._decoder.truncated:
+            self._documents = _Elements() if chunk[:1] in b"[{," else Payloads()
+        for document in self._documents.feed(chunk):
+            self._reading.document(document, events)
+        if self._documents.truncated:
             self._reading.fail(broken(MALFORMED), events)
         return events
 
     def close(self) -> list[Event]:
         events: list[Event] = []
-        if self._decoder is not None:
-            self._read(self._decoder.close(), events)
-            if self._decoder.truncated:
+        if self._documents is not None:
+            for document in self._documents.close():
+                self._reading.document(document, events)
+            if self._documents.truncated:
                 self._reading.fail(broken(MALFORMED), events)
-        if not self._reading.over:
-            self._reading.end(_NO_FINISH, events)
+        self._reading.end(_NO_FINISH, events)
         return events
-
-    def _read(self, documents: list[sse.Frame] | list[str], events: list[Event]) -> None:
-        for told in documents:
-            try:
-                document = orjson.loads(told.data if isinstance(told, sse.Frame) else told)
-            except orjson.JSONDecodeError:
-                continue
-            self._reading.document(document, events)
 
 
 def read_reply(body: bytes) -> list[Event]:
@@ -260,8 +307,7 @@ def read_reply(body: bytes) -> list[Event]:
     reading = _Reading()
     for part in document if isinstance(document, list) else [document]:
         reading.document(part, events)
-    if not reading.over:
-        reading.end(_NO_FINISH, events)
+    reading.end(_NO_FINISH, events)
     return events
 
 
@@ -291,26 +337,26 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
 
 def _media(part: Mapping[str, Any], index: int) -> Media | None:
     blob, file = members(part.get("inlineData")), members(part.get("fileData"))
-    if data := _text(blob.get("data")):
+    if data := text(blob.get("data")):
         # Google accepts and sends both alphabets; everyone else wants the standard one with its padding
         standard = data.replace("-", "+").replace("_", "/").rstrip("=")
-        return Media(_text(blob.get("mimeType")) or None, standard + "=" * (-len(standard) % 4), choice=index)
-    if url := _text(file.get("fileUri")):
-        return Media(_text(file.get("mimeType")) or None, url=url, choice=index)
+        return Media(text(blob.get("mimeType")), standard + "=" * (-len(standard) % 4), choice=index)
+    if url := text(file.get("fileUri")):
+        return Media(text(file.get("mimeType")), url=url, choice=index)
     return None
 
 
-def _citations(grounding: Mapping[str, Any], text: str, index: int) -> Iterator[Citation]:
+def _citations(grounding: Mapping[str, Any], said: str, index: int) -> Iterator[Citation]:
     """Pages behind the answer. Google's offsets count UTF-8 bytes of the text so far."""
-    chunks, encoded = _list(grounding.get("groundingChunks")), text.encode("utf-8", "surrogatepass")
+    chunks, encoded = _list(grounding.get("groundingChunks")), said.encode("utf-8", "surrogatepass")
     for support in _list(grounding.get("groundingSupports")):
         segment = members(members(support).get("segment"))
         start, end = (len(encoded[: count(segment.get(name))].decode("utf-8", "ignore")) for name in ("startIndex", "endIndex"))
         for number in _list(members(support).get("groundingChunkIndices")):
             if isinstance(number, int) and 0 <= number < len(chunks):
                 page = members(members(chunks[number]).get("web"))
-                if url := _text(page.get("uri")):
-                    yield Citation(start, end, url, _text(page.get("title")), index)
+                if url := text(page.get("uri")):
+                    yield Citation(start, end, url, text(page.get("title")) or "", index)
 
 
 def _logprobs(result: Mapping[str, Any], index: int) -> list[Logprobs]:
@@ -324,13 +370,9 @@ def _logprobs(result: Mapping[str, Any], index: int) -> list[Logprobs]:
 
 def _token(candidate: object) -> dict[str, Any]:
     told = members(candidate)
-    token = _text(told.get("token"))
+    token = text(told.get("token")) or ""
     return {"token": token, "logprob": told.get("logProbability"), "bytes": list(token.encode("utf-8", "surrogatepass"))}
 
 
 def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

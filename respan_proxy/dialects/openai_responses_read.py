@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from respan_proxy.dialects.bulk import Payloads
 from respan_proxy.dialects.events import (
     Citation,
     End,
@@ -28,9 +29,10 @@ from respan_proxy.dialects.events import (
     UsageReport,
 )
 from respan_proxy.dialects.faults import MALFORMED, TRUNCATED, broken, error_of, payload_error
-from respan_proxy.dialects.usage import Usage, count, members, openai_usage
+from respan_proxy.dialects.lenient import count, members, objects, text
+from respan_proxy.dialects.usage import Usage, openai_usage
 from respan_proxy.errors import ProxyError
-from respan_proxy.wire.sse import Decoder, Frame
+from respan_proxy.wire.sse import Frame
 
 TERMINALS = frozenset(("response.completed", "response.incomplete", "response.failed", "response.cancelled"))
 _UNFINISHED = frozenset(("queued", "in_progress"))  # what a background response is when it is created
@@ -43,10 +45,10 @@ class Reader:
     Where deltas and the finished item disagree the deltas stand, because they are what a client has already shown.
     """
 
-    __slots__ = ("_called", "_calls", "_decoder", "_ended", "_over", "_paragraph", "_part_at", "_said", "_started", "_written", "complete")
+    __slots__ = ("_called", "_calls", "_ended", "_over", "_paragraph", "_part_at", "_payloads", "_said", "_started", "_written", "complete")
 
     def __init__(self) -> None:
-        self._decoder = Decoder()
+        self._payloads = Payloads()
         self._started = False
         self._over = False  # nothing is said after the terminal or a failure
         self._said: set[int] = set()  # output indexes whose content came as deltas
@@ -60,17 +62,17 @@ class Reader:
 
     def feed(self, chunk: bytes) -> list[Event]:
         events: list[Event] = []
-        for frame in self._decoder.feed(chunk):
-            self._payload(frame.data, events)
-        if self._decoder.truncated:  # an event larger than the decoder holds
+        for payload in self._payloads.feed(chunk):
+            self._payload(payload, events)
+        if self._payloads.truncated:
             self._fail(MALFORMED, events)
         return events
 
     def close(self) -> list[Event]:
         events: list[Event] = []
-        for frame in self._decoder.close():
-            self._payload(frame.data, events)
-        self._fail(MALFORMED if self._decoder.truncated else TRUNCATED.format(terminal="terminal event"), events)
+        for payload in self._payloads.close():
+            self._payload(payload, events)
+        self._fail(MALFORMED if self._payloads.truncated else TRUNCATED.format(terminal="terminal event"), events)
         return events
 
     def whole(self, response: Mapping[str, Any]) -> list[Event]:
@@ -79,20 +81,14 @@ class Reader:
         self._terminal({"response": response}, events)
         return events
 
-    def _payload(self, data: str, events: list[Event]) -> None:
-        """What cannot be read is skipped: the rest of the stream is not lost with it."""
-        if self._over:
+    def _payload(self, event: object, events: list[Event]) -> None:
+        if self._over or not isinstance(event, dict):
             return
-        try:
-            event = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            return
-        if isinstance(event, dict):
-            kind = event.get("type")
-            if isinstance(kind, str) and (read := _EVENTS.get(kind)) is not None:
-                read(self, event, events)
-            elif event.get("error"):
-                self._error(event, events)
+        kind = event.get("type")
+        if isinstance(kind, str) and (read := _EVENTS.get(kind)) is not None:
+            read(self, event, events)
+        elif event.get("error"):
+            self._error(event, events)
 
     def _fail(self, message: str, events: list[Event]) -> None:
         if not self._over:
@@ -106,7 +102,7 @@ class Reader:
             self._started = True
             response = members(event.get("response"))
             created = count(response.get("created_at"))
-            events.append(Start(_text(response.get("id")) or None, _text(response.get("model")) or None, created or None))
+            events.append(Start(text(response.get("id")), text(response.get("model")), created or None))
 
     def _terminal(self, event: Mapping[str, Any], events: list[Event]) -> None:
         self._response(event, events)
@@ -118,7 +114,7 @@ class Reader:
         self.complete = self._over = True
         usage = response.get("usage")
         report = [UsageReport(openai_usage(usage))] if isinstance(usage, dict) else []
-        status = _text(response.get("status")) or _text(event.get("type")).removeprefix("response.")
+        status = text(response.get("status")) or (text(event.get("type")) or "").removeprefix("response.")
         if status in ("failed", "cancelled"):
             events += report
             events.append(Failure.of(response_error(response)))
@@ -130,8 +126,8 @@ class Reader:
 
     def _finish(self, response: Mapping[str, Any], status: str) -> Finish:
         if status == "incomplete":
-            native = _text(members(response.get("incomplete_details")).get("reason"))
-            return Finish(_REASON.get(native, "stop"), native or status)
+            native = text(members(response.get("incomplete_details")).get("reason")) or status
+            return Finish(_REASON.get(native, "stop"), native)
         return Finish("tool" if self._calls else "stop", status or "completed")
 
     def _error(self, event: Mapping[str, Any], events: list[Event]) -> None:
@@ -151,25 +147,25 @@ class Reader:
             events += _logprobs(logprobs)
 
     def _refusal_delta(self, event: dict[str, Any], events: list[Event]) -> None:
-        if delta := _text(event.get("delta")):
+        if delta := text(event.get("delta")):
             self._said.add(_index(event))
             events.append(RefusalDelta(delta))
 
     def _reasoning_delta(self, event: dict[str, Any], events: list[Event]) -> None:
-        if delta := _text(event.get("delta")):
+        if delta := text(event.get("delta")):
             index = _index(event)
             self._said.add(index)
             self._think(delta, index, _index(event, "summary_index"), events)
 
-    def _think(self, text: str, index: int, paragraph: int, events: list[Event]) -> None:
+    def _think(self, said: str, index: int, paragraph: int, events: list[Event]) -> None:
         """The parts of a summary are paragraphs of one thought."""
         before, self._paragraph = self._paragraph, (index, paragraph)
         apart = before is not None and before[0] == index and before[1] != paragraph
-        events.append(ReasoningDelta(f"\n\n{text}" if apart else text))
+        events.append(ReasoningDelta(f"\n\n{said}" if apart else said))
 
     def _arguments_delta(self, event: dict[str, Any], events: list[Event]) -> None:
         call = self._calls.get(_index(event))
-        if call is not None and (delta := _text(event.get("delta"))):
+        if call is not None and (delta := text(event.get("delta"))):
             self._called.add(_index(event))
             events.append(ToolDelta(call, delta))
 
@@ -180,15 +176,15 @@ class Reader:
         self._cite(members(event.get("annotation")), events)
 
     def _cite(self, annotation: Mapping[str, Any], events: list[Event]) -> None:
-        if annotation.get("type") == "url_citation" and (url := _text(annotation.get("url"))):
+        if annotation.get("type") == "url_citation" and (url := text(annotation.get("url"))):
             start, end = (self._part_at + _index(annotation, name) for name in ("start_index", "end_index"))
-            events.append(Citation(start, end, url, _text(annotation.get("title"))))
+            events.append(Citation(start, end, url, text(annotation.get("title")) or ""))
 
     # ------------------------------------------------------------------------------------------------ output items
 
     def _item_added(self, event: dict[str, Any], events: list[Event]) -> None:
         item = members(event.get("item"))
-        if _text(item.get("type")) in _CALLS:
+        if text(item.get("type")) in _CALLS:
             self._call(item, _index(event), events)
 
     def _call(self, item: Mapping[str, Any], index: int, events: list[Event]) -> int:
@@ -196,8 +192,8 @@ class Reader:
         ordinal = self._calls.get(index)
         if ordinal is None:
             ordinal = self._calls[index] = len(self._calls)
-            id = _text(item.get("call_id")) or _text(item.get("id")) or None
-            events.append(ToolStart(ordinal, id, _text(item.get("name")), custom=item.get("type") == "custom_tool_call"))
+            id = text(item.get("call_id")) or text(item.get("id"))
+            events.append(ToolStart(ordinal, id, text(item.get("name")) or "", custom=item.get("type") == "custom_tool_call"))
         return ordinal
 
     def _item_done(self, event: dict[str, Any], events: list[Event]) -> None:
@@ -207,14 +203,14 @@ class Reader:
 
     def _finished(self, item: dict[str, Any], index: int, events: list[Event]) -> None:
         self._ended.add(index)
-        kind = _text(item.get("type"))
+        kind = text(item.get("type")) or ""
         if kind == "message":
             if index not in self._said:
-                for part in _dicts(item.get("content")):
+                for part in objects(item.get("content")):
                     self._part(part, events)
         elif kind in _CALLS:
             ordinal = self._call(item, index, events)
-            arguments = _text(item.get(_CALLS[kind]))
+            arguments = text(item.get(_CALLS[kind]))
             # a call that ends without arguments was called with none; one that is cut off was not
             if kind == "function_call" and not arguments and item.get("status") != "incomplete":
                 arguments = "{}"
@@ -223,29 +219,29 @@ class Reader:
             events.append(ToolEnd(ordinal))
         elif kind == "reasoning":
             self._thought(item, index, events)
-        elif kind == "image_generation_call" and (data := _text(item.get("result"))):
-            events.append(Media(f"image/{_text(item.get('output_format')) or 'png'}", data))
+        elif kind == "image_generation_call" and (data := text(item.get("result"))):
+            events.append(Media(f"image/{text(item.get('output_format')) or 'png'}", data))
 
     def _part(self, part: dict[str, Any], events: list[Event]) -> None:
         self._part_at = self._written
-        if text := _text(part.get("text")):
-            self._written += len(text)
-            events.append(TextDelta(text))
-        elif refusal := _text(part.get("refusal")):
+        if said := text(part.get("text")):
+            self._written += len(said)
+            events.append(TextDelta(said))
+        elif refusal := text(part.get("refusal")):
             events.append(RefusalDelta(refusal))
         events += _logprobs(part.get("logprobs"))
-        for annotation in _dicts(part.get("annotations")):
+        for annotation in objects(part.get("annotations")):
             self._cite(annotation, events)
 
     def _thought(self, item: dict[str, Any], index: int, events: list[Event]) -> None:
-        said = index in self._said
-        if not said:
-            for paragraph, part in enumerate(_dicts(item.get("summary")) or _dicts(item.get("content"))):
-                if text := _text(part.get("text")):
-                    said = True
-                    self._think(text, index, paragraph, events)
-        encrypted = _text(item.get("encrypted_content"))
-        if encrypted or said:
+        thought = index in self._said
+        if not thought:
+            for paragraph, part in enumerate(objects(item.get("summary")) or objects(item.get("content"))):
+                if said := text(part.get("text")):
+                    thought = True
+                    self._think(said, index, paragraph, events)
+        encrypted = text(item.get("encrypted_content"))
+        if encrypted or thought:
             events.append(ReasoningEnd(Opaque("openai", encrypted) if encrypted else None))
 
 
@@ -310,18 +306,10 @@ def response_error(response: Mapping[str, Any]) -> ProxyError:
 
 
 def _logprobs(logprobs: object) -> list[Logprobs]:
-    tokens = tuple(_dicts(logprobs))
+    tokens = tuple(objects(logprobs))
     return [Logprobs(tokens)] if tokens else []
 
 
 def _index(event: Mapping[str, Any], name: str = "output_index") -> int:
     value = event.get(name)
     return value if isinstance(value, int) else 0
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _dicts(value: object) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
