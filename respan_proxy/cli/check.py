@@ -33,8 +33,10 @@ def report(config: Config) -> Iterator[str]:
     yield f"content     {config.content}, kept {f'up to {kept}' if kept else 'for ever'}"
     yield "providers"
     remote = [provider for provider in config.providers.values() if not provider.built_in]
-    for provider in sorted(remote, key=lambda provider: not provider.usable):
-        yield f"  {provider.name:<14}{_credential(provider):<40}{', '.join(provider.dialects):<36}{provider.base_url}"
+    rows = [(one.name, _credential(one), ", ".join(one.dialects), one.base_url) for one in sorted(remote, key=lambda one: not one.usable)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
     if not config.has_provider_key:
         yield "  no provider has a key: known models are answered by the built-in provider echo, and say so"
     yield f"keys        {'' if config.keys else 'none of our own: everybody on this machine gets in'}".rstrip()

@@ -47,15 +47,12 @@ def ways_of(model: str, config: Config, pin: str | None = None) -> list[dict[str
 
 
 def told(model: str, ways: list[dict[str, str]]) -> str:
-    """The ways in words; a refusal or a reason that several endpoints share is said once."""
-    lines = [model]
+    """The ways in words: each outcome once, with the endpoints that come to it and where each would send the request."""
+    outcomes: dict[str, list[str]] = {}
     for way in ways:
         if "provider" in way:
-            lines += [f"  {way['endpoint']}", f"    -> {way['provider']}, model {way['model']!r}, {way['url']}", f"       {way['reason']}"]
-    refusals: dict[str, list[str]] = {}
-    for way in ways:
-        if "refused" in way:
-            refusals.setdefault(way["refused"], []).append(way["endpoint"])
-    for refusal, endpoints in refusals.items():
-        lines += [*(f"  {endpoint}" for endpoint in endpoints), f"    refused: {refusal}"]
-    return "\n".join(lines)
+            outcome = f"to {way['provider']}, as model {way['model']!r}: {way['reason']}"
+            outcomes.setdefault(outcome, []).append(f"{way['endpoint']:<54}-> {way['url']}")
+        else:
+            outcomes.setdefault(f"refused: {way['refused']}", []).append(way["endpoint"])
+    return "\n".join([model, *(f"  {outcome}\n" + "\n".join(f"    {line}" for line in lines) for outcome, lines in outcomes.items())])

@@ -1,0 +1,74 @@
+"""`explain` says where a name would go and why, and sends nothing."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from respan_proxy.cli import main
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("explain opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def explain(*arguments: str, **environ: str) -> Result:
+    return CliRunner().invoke(main, ["explain", *arguments], env=environ)
+
+
+def ways(result: Result) -> dict[str, dict[str, Any]]:
+    return {way["dialect"]: way for way in json.loads(result.stdout)["ways"]}
+
+
+def test_it_names_provider_model_address_and_reason() -> None:
+    result = explain("openai/gpt-4o", OPENAI_API_KEY="sk-secret")
+    assert result.exit_code == 0
+    assert "to openai, as model 'gpt-4o': " in result.stdout
+    assert "-> https://api.openai.com/v1/chat/completions" in result.stdout
+    assert "in front of the name" in result.stdout
+    assert "secret" not in result.output
+
+
+def test_it_says_for_every_endpoint_whether_it_serves() -> None:
+    found = ways(explain("claude-sonnet-4-5", "--json", ANTHROPIC_API_KEY="sk-ant-1"))
+    assert found["anthropic.messages"]["url"] == "https://api.anthropic.com/v1/messages"
+    assert "/api/anthropic/v1/messages" in found["openai.chat"]["refused"]
+
+
+def test_without_any_key_echo_answers_and_it_says_so() -> None:
+    found = ways(explain("gemini-2.5-flash", "--json"))
+    assert {way["provider"] for way in found.values()} == {"echo"}
+    assert "stands in" in found["gemini"]["reason"]
+
+
+def test_a_default_model_is_told_with_its_warning() -> None:
+    Path("config.toml").write_text('[server]\ndefault_model = "gpt-4.1-nano"\n', "utf-8")
+    found = ways(explain("no-such-model", "--json", OPENAI_API_KEY="sk-1"))
+    assert found["openai.responses"]["model"] == "gpt-4.1-nano"
+    assert "no configured provider serves model 'no-such-model'" in found["openai.responses"]["reason"]
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_and_exit_status_1() -> None:
+    result = explain("gtp-4o", OPENAI_API_KEY="sk-1")
+    assert result.exit_code == 1
+    assert result.stdout.count("no provider serves model 'gtp-4o'") == 1
+    assert "gpt-4o" in result.stdout
+
+
+def test_a_provider_may_be_pinned() -> None:
+    found = ways(explain("anything", "--provider", "groq", "--json", GROQ_API_KEY="gsk_1"))
+    assert found["openai.chat"]["url"] == "https://api.groq.com/openai/v1/chat/completions"
