@@ -10,7 +10,8 @@ import orjson
 from respan_proxy.dialects.dialect import WriteContext
 from respan_proxy.dialects.events import Failure
 from respan_proxy.dialects.openai_responses_read import TERMINALS
-from respan_proxy.dialects.openai_responses_write import Writer, failed_error, frame
+from respan_proxy.dialects.openai_responses_shape import failed_error, frame
+from respan_proxy.dialects.openai_responses_write import Writer
 from respan_proxy.errors import ProxyError
 from respan_proxy.wire.sse import Decoder
 

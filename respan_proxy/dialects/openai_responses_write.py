@@ -29,47 +29,10 @@ from respan_proxy.dialects.events import (
     UsageReport,
 )
 from respan_proxy.dialects.faults import TRUNCATED, broken
+from respan_proxy.dialects.openai_responses_shape import failed_error, frame, head, write_usage
 from respan_proxy.dialects.usage import Usage
-from respan_proxy.errors import Kind
 
 _INCOMPLETE: Mapping[str, str] = {"length": "max_output_tokens", "context": "max_output_tokens", "filter": "content_filter"}
-_ECHOED: Mapping[str, Any] = {
-    # what the service itself answers when the request said nothing
-    "instructions": None,
-    "max_output_tokens": None,
-    "parallel_tool_calls": True,
-    "previous_response_id": None,
-    "reasoning": {"effort": None, "summary": None},
-    "temperature": None,
-    "text": {"format": {"type": "text"}},
-    "tool_choice": "auto",
-    "tools": [],
-    "top_p": None,
-    "truncation": "disabled",
-    "metadata": {},
-}
-_ERROR_CODES = frozenset(  # the closed list of the SDK's ResponseError, as far as a proxy can mean one of them
-    ("server_error", "rate_limit_exceeded", "invalid_prompt", "data_residency_mismatch", "bio_policy", "invalid_image")
-)
-_CODE_OF_KIND: Mapping[Kind, str] = {
-    "rate_limit": "rate_limit_exceeded",
-    "quota": "rate_limit_exceeded",
-    "invalid_request": "invalid_prompt",
-    "context_length": "invalid_prompt",
-    "content_filter": "invalid_prompt",
-    "too_large": "invalid_prompt",
-}
-
-
-def failed_error(failure: Failure) -> dict[str, Any]:
-    """The `error` of a response that failed: its code must be one the SDK knows."""
-    code = failure.code if failure.code in _ERROR_CODES else _CODE_OF_KIND.get(failure.kind, "server_error")
-    return {"code": code, "message": failure.message}
-
-
-def frame(kind: str, sequence: int, members: Mapping[str, Any]) -> bytes:
-    """One event of the stream."""
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps({"type": kind, "sequence_number": sequence, **members}))
 
 
 @dataclass(slots=True)
@@ -190,32 +153,7 @@ class Writer:
         if self._head:
             return
         id = start.id if start.id and start.id.startswith("resp_") else self._context.new_id("resp_")
-        echo = {name: _echo(self._context.echo.get(name), default) for name, default in _ECHOED.items()}
-        self._head = {
-            "id": id,
-            "object": "response",
-            "created_at": self._context.now,
-            "status": "in_progress",
-            "background": False,
-            "error": None,
-            "incomplete_details": None,
-            "instructions": echo["instructions"],
-            "max_output_tokens": echo["max_output_tokens"],
-            "model": start.model or self._context.model or "",
-            "output": [],
-            "parallel_tool_calls": echo["parallel_tool_calls"],
-            "previous_response_id": echo["previous_response_id"],
-            "reasoning": echo["reasoning"],
-            "store": False,  # what passed through here cannot be fetched from OpenAI later
-            "temperature": echo["temperature"],
-            "text": echo["text"],
-            "tool_choice": echo["tool_choice"],
-            "tools": echo["tools"],
-            "top_p": echo["top_p"],
-            "truncation": echo["truncation"],
-            "usage": None,
-            "metadata": echo["metadata"],
-        }
+        self._head = head(id, self._context, start.model)
         self._emit("response.created", response=self._head)
         self._emit("response.in_progress", response=self._head)
 
@@ -459,24 +397,6 @@ def write_reply(events: Iterable[Event], context: WriteContext) -> bytes:
         writer.feed(event)
     writer.close()
     return orjson.dumps(writer.response())
-
-
-def write_usage(usage: Usage) -> dict[str, Any]:
-    """All counters are required by the 3.x SDK, zero or not."""
-    return {
-        "input_tokens": usage.prompt,
-        "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": usage.write},
-        "output_tokens": usage.output,
-        "output_tokens_details": {"reasoning_tokens": usage.reasoning},
-        "total_tokens": usage.total,
-    }
-
-
-def _echo(asked: object, default: object) -> object:
-    """A member of the request as the response repeats it: the default where the request said nothing, filled up where it said a part."""
-    if asked is None:
-        return default
-    return {**default, **asked} if isinstance(default, dict) and isinstance(asked, dict) else asked
 
 
 def _summary(block: _Block) -> dict[str, Any]:
