@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from respan_proxy.dialects.events import Opaque
-from respan_proxy.dialects.usage import members
+from respan_proxy.dialects.lenient import members
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\['([^']*)'\]")
 _VALUES = ("numberValue", "boolValue", "nullValue")

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from respan_proxy.dialects.lenient import count as count
-from respan_proxy.dialects.lenient import members as members
+from respan_proxy.dialects.lenient import count, members
 
 
 @dataclass(frozen=True, slots=True)
