@@ -7,7 +7,6 @@ A `Reply` is a value: nothing has been sent to the caller yet, and who drops it 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -225,10 +224,26 @@ class Exchange:
         """A view of this exchange for one try at `target`, begun at `now` (monotonic seconds)."""
         attempt = Attempt(target, now)
         self.attempts.append(attempt)
-        view = copy(self)
-        view.target, view.attempt = target, attempt
-        view.edits = Edits(set(self.edits.remove), dict(self.edits.replace))
-        return view
+        return Exchange(  # copy.copy takes ten times as long
+            id=self.id,
+            request=self.request,
+            endpoint=self.endpoint,
+            dialect=self.dialect,
+            started_at=self.started_at,
+            caller=self.caller,
+            document=self.document,
+            params=self.params,
+            edits=Edits(set(self.edits.remove), dict(self.edits.replace)),
+            headers=self.headers,
+            model=self.model,
+            streams=self.streams,
+            target=target,
+            attempt=attempt,
+            attempts=self.attempts,
+            warnings=self.warnings,
+            row=self.row,
+            on_complete=self.on_complete,
+        )
 
     def complete(self, outcome: Outcome) -> None:
         """Run what waits for the last byte, once, in the order it was registered (innermost handler first)."""

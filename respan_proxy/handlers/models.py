@@ -48,10 +48,11 @@ class Models:
         self._clock = clock
         self._listings: dict[tuple[str, str], _Listing] = {}
         self._fetches: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._listed: Mapping[str, frozenset[str]] = {}
 
     def listed(self) -> Mapping[str, frozenset[str]]:
-        """Model ids by provider name, as far as they are known now; asking fetches nothing."""
-        return {name: frozenset(model.id for model in listing.models) for (name, _), listing in self._listings.items()}
+        """Model ids by provider name, as far as they are known now; another object whenever they change. Asking fetches nothing."""
+        return self._listed
 
     def lists(self, config: Config) -> Handler:
         async def handler(exchange: Exchange, call_next: Next) -> Reply:
@@ -133,6 +134,7 @@ class Models:
             if reply.status == 200 and isinstance(reply.body, bytes):
                 listing.models = tuple(read_list(reply.body, provider.name))
                 listing.fetched_at, listing.failed = self._clock(), None
+                self._listed = {**self._listed, provider.name: frozenset(model.id for model in listing.models)}
                 return
             listing.failed = f"it answered {reply.status}"
         log.warning("provider %r does not list its models: %s", provider.name, listing.failed)

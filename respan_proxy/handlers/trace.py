@@ -22,36 +22,44 @@ from respan_proxy.wire.json_edit import edit
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a caller that left; Respan's rows show it too
 
 # Respan's parameters that are columns of the same name.
-PARAMETER_COLUMNS = (
-    "customer_identifier",
-    "customer_email",
-    "customer_name",
-    "thread_identifier",
-    "custom_identifier",
-    "group_identifier",
-    "session_identifier",
-    "trace_group_identifier",
-    "evaluation_identifier",
-    "metadata",
-    "properties",
-    "variables",
-    "note",
-    "category",
-    "positive_feedback",
-    "span_name",
-    "span_workflow_name",
-    "span_path",
-    "span_parent_id",
-    "trace_name",
+PARAMETER_COLUMNS = frozenset(
+    {
+        "customer_identifier",
+        "customer_email",
+        "customer_name",
+        "thread_identifier",
+        "custom_identifier",
+        "group_identifier",
+        "session_identifier",
+        "trace_group_identifier",
+        "evaluation_identifier",
+        "metadata",
+        "properties",
+        "variables",
+        "note",
+        "category",
+        "positive_feedback",
+        "span_name",
+        "span_workflow_name",
+        "span_path",
+        "span_parent_id",
+        "trace_name",
+    }
 )
 
-# Members of a request that are columns: column -> names in the four dialects (Gemini's stand in generationConfig).
-MODEL_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "temperature": ("temperature",),
-    "top_p": ("top_p", "topP"),
-    "max_tokens": ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens"),
-    "frequency_penalty": ("frequency_penalty", "frequencyPenalty"),
-    "presence_penalty": ("presence_penalty", "presencePenalty"),
+# Numbers of a request that are columns: the names in the four dialects (Gemini's stand in generationConfig) -> column.
+NUMBER_COLUMNS: Mapping[str, str] = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "topP": "top_p",
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
+    "maxOutputTokens": "max_tokens",
+    "frequency_penalty": "frequency_penalty",
+    "frequencyPenalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "presencePenalty": "presence_penalty",
 }
 
 
@@ -160,9 +168,8 @@ def _fill_request(row: Row, exchange: Exchange) -> None:
     row.request_model = row.model = exchange.model
     row.stream = exchange.streams
     values = exchange.params.values
-    for name in PARAMETER_COLUMNS:
-        if (value := values.get(name)) is not None:
-            setattr(row, name, value)
+    for name in values.keys() & PARAMETER_COLUMNS:
+        setattr(row, name, values[name])
     if trace_id := values.get("trace_unique_id"):
         row.trace_unique_id = trace_id
     if span_id := values.get("span_unique_id"):
@@ -173,13 +180,11 @@ def _fill_request(row: Row, exchange: Exchange) -> None:
 
 def _fill_members(row: Row, members: Mapping[str, Any]) -> None:
     inner = members.get("generationConfig")
-    where = (members, inner) if isinstance(inner, dict) else (members,)
-    for column, names in MODEL_COLUMNS.items():
-        for source in where:
-            for name in names:
-                value = source.get(name)
-                if isinstance(value, int | float) and not isinstance(value, bool):
-                    setattr(row, column, value)
+    for source in (members, inner) if isinstance(inner, dict) else (members,):
+        for name in source.keys() & NUMBER_COLUMNS.keys():
+            value = source[name]
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                setattr(row, NUMBER_COLUMNS[name], value)
     if isinstance(effort := members.get("reasoning_effort"), str):
         row.reasoning_effort = effort
     if isinstance(form := members.get("response_format"), dict):

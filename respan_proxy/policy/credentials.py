@@ -125,7 +125,7 @@ def _presented(headers: MultiMapping[str], query: str) -> Iterator[str]:
 
 def _own(presented: list[str], config: Config) -> str | None:
     """The credential that some provider would know as its own, else the first. Clients often send a placeholder beside the real one."""
-    for credential in presented:
+    for credential in presented if len(presented) > 1 else ():
         if any(provider.key_pattern.match(credential) for provider in config.providers.values()):
             return credential
     return presented[0] if presented else None

@@ -153,6 +153,9 @@ _AMBIGUOUS: Final = frozenset(
 NAMES: Final = frozenset({*_TYPES, *_ALIASES})
 """Every parameter's name at the top level of a body."""
 
+_SPOKEN_FOR: Final = frozenset({*NAMES, *CARRIERS, "extra_body"})
+_HEADERS: Final = (*_CARRIER_HEADERS, _CUSTOMER_HEADER)
+
 
 @dataclass(frozen=True, slots=True)
 class Params:
@@ -198,6 +201,8 @@ def read(members: Mapping[str, Any], headers: MultiMapping[str], endpoint: Endpo
 
     Raises `RequestRejected` where a wrong value must not be passed over; other wrong values are left out and named in `warnings`.
     """
+    if members.keys().isdisjoint(_SPOKEN_FOR) and not any(name in headers for name in _HEADERS):
+        return Read(Params())  # nearly every call; the rest of this function costs 20 us
     warnings: list[str] = []
     remove: set[str] = set()
     replace: dict[str, Any] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_plus
 
@@ -26,6 +27,7 @@ _PLAIN_NAMES: Final = frozenset(
 )
 
 
+@lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
     """Whether a header or query parameter of this name carries a secret (or, as Respan's header, may carry one)."""
     name = name.lower()
