@@ -119,18 +119,26 @@ def test_sizes_are_numbers_or_read_with_their_unit(size: object, octets: int) ->
     assert parse({"limits": {"request_bytes": size}}, {}).limits.request_bytes == octets
 
 
-@given(
-    st.recursive(
-        st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    )
+ANYTHING = st.recursive(
+    st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
-def test_no_value_of_any_option_breaks_parsing_otherwise_than_by_complaint(value: object) -> None:
-    for option in OPTIONS:
-        try:
-            parse({option.section: {option.name: value}}, {})
-        except ConfigError as error:
-            assert all(option.name in problem or "unknown" in problem for problem in error.problems)  # noqa: PT017
+
+
+@given(st.sampled_from(OPTIONS), ANYTHING)
+def test_no_value_of_an_option_breaks_parsing_otherwise_than_by_complaint(option: Option, value: object) -> None:
+    try:
+        parse({option.section: {option.name: value}}, {})
+    except ConfigError as error:
+        assert all(option.path in problem for problem in error.problems)  # noqa: PT017
+
+
+@given(st.sampled_from(PROVIDER), ANYTHING)
+def test_no_value_of_a_providers_option_does_either(option: Option, value: object) -> None:
+    try:
+        parse({"providers": {"openai": {option.name: value}}}, {})
+    except ConfigError as error:
+        assert all(f"providers.openai.{option.name}" in problem for problem in error.problems)  # noqa: PT017
 
 
 @given(st.dictionaries(st.text(), st.text() | st.dictionaries(st.text(), st.text() | st.lists(st.text()) | st.integers())))

@@ -103,7 +103,6 @@ OPTIONS = (
     Option("timeouts", "silence_s", SECONDS, "between two pieces of an answer; else the stream ends with an error event"),
     Option("echo", "pace_ms", NUMBER, "between two pieces of the built-in provider's streams"),
     Option("log", "level", choice("debug", "info", "warning", "error"), "what is worth a line on stderr"),
-    Option("log", "format", choice("auto", "text", "json"), "auto: text for a terminal, JSON for a program"),
 )
 
 KEYS = (

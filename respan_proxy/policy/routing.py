@@ -111,7 +111,7 @@ def _found(model: str, asked: _Asked) -> Route | None:
     """The best route of the first tier that has one with a credential; without any such, the best of the first tier."""
     first: Route | None = None
     for tier in _tiers(model, asked):
-        best = min(tier, key=asked.rank, default=None)
+        best = tier[0] if len(tier) == 1 else min(tier, key=asked.rank, default=None)
         if best is not None and asked.can_pay(best.provider):
             return best
         first = first or best
@@ -124,8 +124,9 @@ def _tiers(model: str, asked: _Asked) -> Iterator[list[Route]]:
     name, why = model, ""
     while name in config.models:
         name, why = config.models[name], f"[models] says {name!r} is {config.models[name]!r}; "
-    providers = config.providers.values()
-    yield [Route(provider, name, f"{why}providers.{provider.name}.models names it") for provider in providers if name in provider.models]
+    named, family = config.serving(name)
+    if named:
+        yield [Route(provider, name, f"{why}providers.{provider.name}.models names it") for provider in named]
 
     head, _, rest = name.partition("/")
     if rest and (provider := config.provider(head)) is not None:
@@ -133,17 +134,16 @@ def _tiers(model: str, asked: _Asked) -> Iterator[list[Route]]:
         whole = provider.built_in or name in asked.listed.get(provider.name, ())
         yield [Route(provider, name if whole else rest, f"{why}{head!r} in front of the name says so")]
 
-    family = [provider for provider in providers if provider.families.match(name)]
-    yield [Route(provider, name, f"{why}{name!r} belongs to the family of {provider.name}") for provider in family]
     if family:
         # A name never goes to a provider of another family, even if that one claims to have it.
+        yield [Route(provider, name, f"{why}{name!r} belongs to the family of {provider.name}") for provider in family]
         return
 
     # Ollama lists `llama3:latest` and answers to `llama3`.
     spellings = {name, f"{name}:latest"}
     yield [
         Route(provider, name, f"{why}{provider.name} lists it")
-        for provider in providers
+        for provider in config.providers.values()
         if not spellings.isdisjoint(asked.listed.get(provider.name, ()))
     ]
 
