@@ -133,7 +133,7 @@ def load(settings: Settings, environ: Mapping[str, str]) -> Config:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError([f"{path}: is not TOML: {error}"]) from error
     flags = {name: value for name, value in (("listen", settings.listen), ("database", settings.database)) if value is not None}
-    return parse(mapping, merged, str(path or "config"), flags)
+    return parse(mapping, merged, str(path or "config.toml"), flags)
 
 
 def run(settings: Settings) -> int:
