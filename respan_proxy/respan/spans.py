@@ -7,8 +7,9 @@ Source of the names: Respan's span object (respan-api 0.1.49) and logging API; t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
 from types import NoneType, UnionType
@@ -60,7 +61,7 @@ class Column:
 class Row:
     """What is remembered of one call. NULL means unknown or not said, never zero.
 
-    `cost` is in nano-dollars, `timestamp` (the end) and `start_time` in seconds of the epoch, durations in seconds.
+    `cost` is in nano-dollars, `start_time` and `timestamp` (the end; the start while it runs) in seconds of the epoch, durations in seconds.
     """
 
     unique_id: str
@@ -205,6 +206,27 @@ def bind(row: Row, *, content: bool) -> tuple[Shape, list[Any]]:
 def _conversions(shape: Shape) -> tuple[tuple[int, bool], ...]:
     """Which places of a shape are not SQL values yet: JSON (True), or booleans, which the adapters would be asked about."""
     return tuple((place, index in _JSON) for place, index in enumerate(shape) if index in _JSON or index in _BOOLEAN)
+
+
+def shown(names: Iterable[str], stored: Iterable[Any]) -> dict[str, Any]:
+    """Stored values of the columns `names` as Respan's API shows them: ISO times, US dollars, booleans, parsed JSON."""
+    return {name: None if value is None else _SHOWN[BY_NAME[name].kind](value) for name, value in zip(names, stored, strict=True)}
+
+
+def iso_time(seconds: float) -> str:
+    """2026-11-21T09:30:00.123456Z"""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+_SHOWN: dict[ColumnKind, Callable[[Any], Any]] = {
+    "text": str,
+    "integer": int,
+    "real": float,
+    "boolean": bool,
+    "time": iso_time,
+    "money": lambda nano: nano / NANO,
+    "json": orjson.loads,
+}
 
 
 @dataclass(slots=True)

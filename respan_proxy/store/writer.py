@@ -196,6 +196,8 @@ class Writer:
 
     def _submit(self, row: Row, content: Content | None) -> None:
         row.instance_id = self.instance_id
+        if row.timestamp is None:
+            row.timestamp = row.start_time  # lists are sorted by it, and what runs stands in them too
         size = 0 if content is None else content.size_bytes
         item = self._waiting.get(row.unique_id)
         added = size if item is not None else ROW_BYTES + size
