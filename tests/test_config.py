@@ -274,24 +274,21 @@ def test_loopback_needs_no_keys(listen: str) -> None:
 
 
 def test_keys_are_kept_as_digests() -> None:
-    config = parse(
-        {
-            "keys": [
-                {"name": "me", "key": "env:MINE", "environment": "prod", "is_admin": True},
-                {"name": "b", "digest": digest("two").upper().replace("SHA", "sha")},
-            ]
-        },
-        {"MINE": "one", "RESPAN_PROXY_KEYS": "ci:three:test, plain:four"},
-    )
-    assert [(key.name, key.environment, key.is_admin) for key in config.keys] == [
-        ("me", "prod", True),
-        ("b", None, False),
-        ("ci", "test", False),
-        ("plain", None, False),
+    rows = [
+        {"name": "me", "key": "env:MINE", "environment": "prod", "is_admin": True},
+        {"name": "b", "digest": "sha256$" + digest("two")[7:].upper()},
     ]
-    assert [key.fits(digest(text)) for key, text in zip(config.keys, ["one", "two", "three", "four"], strict=True)] == [True] * 4
+    config = parse({"keys": rows}, {"MINE": "one"})
+    assert [(key.name, key.environment, key.is_admin) for key in config.keys] == [("me", "prod", True), ("b", None, False)]
+    assert [key.fits(digest(text)) for key, text in zip(config.keys, ["one", "two"], strict=True)] == [True, True]
     assert not config.keys[0].fits(digest("two"))
-    assert len({key.id for key in config.keys}) == 4
+    assert len({key.id for key in config.keys}) == 2
+
+
+def test_keys_of_the_environment_take_the_place_of_the_files() -> None:
+    config = parse({"keys": [{"name": "file", "key": "one"}]}, {"RESPAN_PROXY_KEYS": "ci:three:test, plain:four"})
+    assert [(key.name, key.environment, key.is_admin) for key in config.keys] == [("ci", "test", False), ("plain", None, False)]
+    assert not any(key.fits(digest("one")) for key in config.keys)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ _HEAD = """\
 
 _KEYS_HEAD = """\
 # Keys of our own. With none, everybody on this machine gets in with any key; with one, only they do. One table per key.
-# The same in a variable: RESPAN_PROXY_KEYS=name:key[:environment],...
+# Instead of these tables, in a variable: RESPAN_PROXY_KEYS=name:key[:environment],...
 """
 
 _MODELS = """\

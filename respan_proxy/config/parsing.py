@@ -138,12 +138,15 @@ class _Parser:
                 self._complain(f"{where}.key", None, "either key or digest, and not both", found="both" if "key" in row else "neither")
             elif (hashed := value["digest"] or (value["key"] and digest(value["key"]))) and value["name"]:
                 found.append(Key(value["name"], hashed, value["environment"] or None, bool(value["is_admin"])))
-        found += self._keys_of_the_environment()
+        if self.environ.get("RESPAN_PROXY_KEYS"):
+            found = self._keys_of_the_environment()
         for index, key in enumerate(found):
             if any(key.name == other.name for other in found[:index]):
-                self._complain(f"keys[{index + 1}].name", key.name, "a name that no other key has")
+                self._complain("keys", key.name, "a name that no other key has")
             if any(key.digest == other.digest for other in found[:index]):
-                self._complain(f"keys[{index + 1}].key", None, "a key that no other entry has", found="the key of another entry")
+                self._complain(
+                    "keys", None, "a key that no other entry has", found=f"the same key under the names {key.name!r} and another"
+                )
         return tuple(found)
 
     def _keys_of_the_environment(self) -> list[Key]:
