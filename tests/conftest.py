@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import hypothesis
 import pytest
+from hypothesis import settings
 
 from tests.fakes.provider import FakeProvider
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from respan_proxy.server.house import House
 
 # The same examples on every run, and no judgement by the clock: the machine may be busy.
-hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("house")
+# Deterministic, and nothing is judged by the clock: the machine may be busy.
+settings.register_profile("house", deadline=None, derandomize=True, database=None)
+settings.load_profile("house")
 
 T = TypeVar("T")
 

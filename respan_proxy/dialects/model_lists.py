@@ -12,6 +12,9 @@ from typing import Any
 
 import orjson
 
+# What nearly every model of Google's list can do; other vendors do not say.
+METHODS = ("generateContent", "streamGenerateContent")
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -24,7 +27,7 @@ class Model:
     input_limit: int | None = None
     output_limit: int | None = None
     lifecycle: str = "active"
-    methods: tuple[str, ...] = ("generateContent", "streamGenerateContent")
+    methods: tuple[str, ...] = METHODS
 
 
 def read_list(body: bytes, owner: str) -> list[Model]:
@@ -53,7 +56,7 @@ def _read(row: dict[str, Any], owner: str) -> Model | None:
         input_limit=_number(row.get("max_input_tokens") or row.get("inputTokenLimit")),
         output_limit=_number(row.get("max_tokens") or row.get("outputTokenLimit")),
         lifecycle=_text(row.get("lifecycle")) or "active",
-        methods=tuple(row["supportedGenerationMethods"]) if isinstance(row.get("supportedGenerationMethods"), list) else Model.methods,
+        methods=tuple(row["supportedGenerationMethods"]) if isinstance(row.get("supportedGenerationMethods"), list) else METHODS,
     )
 
 

@@ -32,6 +32,9 @@ LIST_PATHS: Mapping[str, tuple[str, str]] = {
     "gemini": ("/{version}/models", "pageSize=1000"),
 }
 
+# Anthropic refuses a request that does not say which version of its API it speaks; 2023-06-01 is understood by all.
+LIST_HEADERS: Mapping[str, Mapping[str, str]] = {"anthropic.messages": {"anthropic-version": "2023-06-01"}}
+
 
 @dataclass(slots=True)
 class _Listing:
@@ -124,7 +127,9 @@ class Models:
 
     async def _fetch(self, provider: Provider, listing: _Listing) -> None:
         path, query = LIST_PATHS.get(provider.dialects[0], ("/models", ""))
-        headers = CIMultiDict({"Accept": "application/json", "Accept-Encoding": "identity", **provider.headers})
+        headers = CIMultiDict({"Accept": "application/json", "Accept-Encoding": "identity"})
+        headers.update(LIST_HEADERS.get(provider.dialects[0], {}))
+        headers.update(provider.headers)
         headers.update(auth_headers(provider, provider.key))
         try:
             reply = await self._upstream(provider, "GET", provider.url(path, query=query), headers, b"", streams=False, notes=[])
