@@ -18,7 +18,6 @@ from tests.fakes.provider import FakeProvider
 if TYPE_CHECKING:
     from respan_proxy.server.house import House
 
-# The same examples on every run, and no judgement by the clock: the machine may be busy.
 # Deterministic, and nothing is judged by the clock: the machine may be busy.
 settings.register_profile("house", deadline=None, derandomize=True, database=None)
 settings.load_profile("house")
