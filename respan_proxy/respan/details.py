@@ -36,9 +36,6 @@ def content_fields(request: bytes, answer: bytes, reply: bytes | None) -> dict[s
     }
 
 
-CONTENT_FIELDS = frozenset(content_fields(b"", b"", None))
-
-
 def prompt_messages(asked: Mapping[str, Any]) -> list[Any] | None:
     """What was asked, as a list of messages: a bare text becomes a user's message, instructions a system message before the others.
 
@@ -70,3 +67,6 @@ def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return orjson.dumps(value).decode()
+
+
+CONTENT_FIELDS = frozenset(content_fields(b"", b"", None))
