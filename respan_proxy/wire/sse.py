@@ -60,9 +60,9 @@ class Decoder:
         if b"\r" in chunk:
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if self._buffer:
-            chunk = self._complete(chunk)
-        *blocks, tail = chunk.split(b"\n\n")
-        if tail:
+            blocks = self._complete(chunk).split(b"\n\n")
+        else:
+            *blocks, tail = chunk.split(b"\n\n")
             self._buffer += tail
             self._check()
         return [frame for block in blocks if (frame := self._frame(block)) is not None]

@@ -38,7 +38,12 @@ def written(draw: st.DrawFn, value: Any) -> str:
     space = draw(spaces)
     match value:
         case dict():
-            return "{" + ",".join(space + spelt(draw, name) + space + ":" + written(draw, inner) for name, inner in value.items()) + space + "}"
+            return (
+                "{"
+                + ",".join(space + spelt(draw, name) + space + ":" + written(draw, inner) for name, inner in value.items())
+                + space
+                + "}"
+            )
         case list():
             return "[" + ",".join(space + written(draw, item) + space for item in value) + "]"
         case str():
