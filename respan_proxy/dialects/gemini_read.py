@@ -146,8 +146,10 @@ class _Reading:
         parts = content.get("parts") if isinstance(content, dict) else None
         if isinstance(parts, list):
             for part in parts:
-                if isinstance(part, dict):
+                if isinstance(part, dict) and not self.over:
                     self._part(part, choice, index, events)
+        if self.over:
+            return
         if len(candidate) == 2 and "content" in candidate and "index" in candidate:  # the usual increment
             return
         if logprobs := candidate.get("logprobsResult"):
@@ -204,9 +206,14 @@ class _Reading:
 
     def _whole_call(self, call: dict[str, Any], signature: Opaque | None, choice: _Choice, index: int, events: list[Event]) -> None:
         args = call.get("args")
+        try:
+            arguments = orjson.dumps(args).decode() if isinstance(args, dict) else "{}"
+        except orjson.JSONEncodeError:  # nested deeper than orjson writes (254), though not deeper than it reads (1024)
+            self.fail(broken(MALFORMED), events)
+            return
         ordinal, choice.calls = choice.calls, choice.calls + 1
         events.append(ToolStart(ordinal, text(call.get("id")), text(call.get("name")) or "", index, signature=signature))
-        events.append(ToolDelta(ordinal, orjson.dumps(args).decode() if isinstance(args, dict) else "{}", index))
+        events.append(ToolDelta(ordinal, arguments, index))
         events.append(ToolEnd(ordinal, index))
 
     def _finish(self, reason: str, message: str | None, choice: _Choice, index: int, events: list[Event]) -> None:

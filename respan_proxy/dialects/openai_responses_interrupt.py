@@ -102,10 +102,13 @@ def interruption(received: bytes, error: ProxyError, request_id: str) -> bytes:
     failure = Failure.of(error)
     if heard.over:
         return b""
-    if not heard.response:
-        return Writer(WriteContext(now=0, new_id=lambda prefix: prefix + request_id)).feed(failure)
-    response = {**heard.response, "status": "failed", "error": failed_error(failure), "output": heard.output()}
-    return frame("response.failed", heard.sequence + 1, {"response": response})
+    if heard.response:
+        response = {**heard.response, "status": "failed", "error": failed_error(failure), "output": heard.output()}
+        try:
+            return frame("response.failed", heard.sequence + 1, {"response": response})
+        except orjson.JSONEncodeError:  # nested deeper than orjson writes (254), though not deeper than it reads (1024)
+            pass
+    return Writer(WriteContext(now=0, new_id=lambda prefix: prefix + request_id)).feed(failure)
 
 
 def _int(value: object, otherwise: int = 0) -> int:
