@@ -6,7 +6,7 @@ Sources: RFC 9110 7.6.1 (hop by hop), and what the official clients send and rea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import Final
 
 from multidict import CIMultiDict, MultiMapping
 
@@ -80,7 +80,7 @@ _RAW_RELAY: Final = frozenset({"accept", "accept-language", "content-type", "use
 
 # Names seen so far and what became of them. A caller could send any number of names, so a full table starts afresh.
 _MAX_NAMES: Final = 1024
-_to_provider: dict[tuple[str, str], bool] = {}
+_to_provider: dict[str, dict[str, bool]] = {}
 _to_caller: dict[str, bool] = {}
 
 
@@ -96,14 +96,16 @@ def to_provider(
     Never among them: any credential, cookie, length or encoding. `raw_relay_of` names the provider of a raw relay,
     which gets four plain headers and its own only.
     """
+    verdicts = _to_provider.setdefault(dialect, {})
     named = _named_in_connection(headers)
-    kept: CIMultiDict[str] = CIMultiDict()
+    pairs: list[tuple[str, str]] = []
     for name, value in headers.items():
-        travels = _to_provider.get((dialect, name))
+        travels = verdicts.get(name)
         if travels is None:
-            travels = _remember(_to_provider, (dialect, name), may_travel(name, dialect))
+            travels = _remember(verdicts, name, may_travel(name, dialect))
         if travels and (not named or name.lower() not in named):
-            kept.add(name, value)
+            pairs.append((name, value))
+    kept = CIMultiDict(pairs)
     if raw_relay_of is not None:
         own = f"x-{raw_relay_of.replace('_', '-').lower()}-"
         for name in [name for name in kept if name.lower() not in _RAW_RELAY and not name.lower().startswith(own)]:
@@ -124,14 +126,14 @@ def may_travel(name: str, dialect: str) -> bool:
 def to_caller(headers: MultiMapping[str]) -> CIMultiDict[str]:
     """A provider's headers that the caller may see: all but hop-by-hop ones, lengths, cookies and what binds the provider's host."""
     named = _named_in_connection(headers)
-    kept: CIMultiDict[str] = CIMultiDict()
+    pairs: list[tuple[str, str]] = []
     for name, value in headers.items():
         travels = _to_caller.get(name)
         if travels is None:
             travels = _remember(_to_caller, name, _is_for_caller(name.lower()))
         if travels and (not named or name.lower() not in named):
-            kept.add(name, value)
-    return kept
+            pairs.append((name, value))
+    return CIMultiDict(pairs)
 
 
 def _is_for_caller(name: str) -> bool:
@@ -155,11 +157,8 @@ def _named_in_connection(headers: MultiMapping[str]) -> frozenset[str]:
     return frozenset(token.strip() for token in tokens) - {"", "close", "keep-alive"}
 
 
-_Key = TypeVar("_Key")
-
-
-def _remember(table: dict[_Key, bool], key: _Key, verdict: bool) -> bool:
+def _remember(table: dict[str, bool], name: str, verdict: bool) -> bool:
     if len(table) >= _MAX_NAMES:
         table.clear()
-    table[key] = verdict
+    table[name] = verdict
     return verdict
