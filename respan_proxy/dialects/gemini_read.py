@@ -146,7 +146,14 @@ class _Reading:
         parts = content.get("parts") if isinstance(content, dict) else None
         if isinstance(parts, list):
             for part in parts:
-                if isinstance(part, dict) and not self.over:
+                if type(part) is not dict or self.over:
+                    continue
+                if len(part) == 1 and type(said := part.get("text")) is str:  # the usual part, spared a call
+                    if said:
+                        choice.spoke = True
+                        choice.texts.append(said)
+                        events.append(TextDelta(said, index))
+                else:
                     self._part(part, choice, index, events)
         if self.over:
             return
@@ -163,12 +170,6 @@ class _Reading:
 
     def _part(self, part: dict[str, Any], choice: _Choice, index: int, events: list[Event]) -> None:
         said = part.get("text")
-        if len(part) == 1 and type(said) is str:  # the usual part
-            if said:
-                choice.spoke = True
-                choice.texts.append(said)
-                events.append(TextDelta(said, index))
-            return
         signature = Opaque("gemini", signed) if (signed := part.get("thoughtSignature")) and isinstance(signed, str) else None
         if isinstance(said, str):
             if part.get("thought"):
