@@ -229,17 +229,23 @@ async def measure(scenario: Scenario, server: Server, count: int, body_bytes: in
     return ((name, figure(job, spent)) for name, figure in scenario.figures.items())
 
 
+def say(what: str) -> None:
+    """What goes on now, to a person who waits."""
+    if sys.stderr.isatty():
+        print(f"{what:60}", end="\r", file=sys.stderr, flush=True)
+
+
 async def run(servers: list[Server], provider_port: int, quick: bool) -> Figures:
     figures: Figures = defaultdict(lambda: defaultdict(list))
     for scenario in SCENARIOS:
-        print(f"  {scenario.name} ...", end="\r", file=sys.stderr, flush=True)
+        say(f"  {scenario.name} ...")
         async with Pool(provider_port, 1) as pool:
             expected = (await pool.run(scenario.payload, 1)).last_body_bytes
         for turn in range(scenario.rounds[quick]):
             for server in servers if turn % 2 else reversed(servers):
                 for name, value in await measure(scenario, server, scenario.count[quick], expected):
                     figures[scenario.name, name][server.name].append(value)
-        print(" " * 60, end="\r", file=sys.stderr)
+        say("")
     return figures
 
 
