@@ -61,7 +61,7 @@ class Column:
 class Row:
     """What is remembered of one call. NULL means unknown or not said, never zero.
 
-    `cost` is in nano-dollars, `start_time` and `timestamp` (the end; the start while it runs) in seconds of the epoch, durations in seconds.
+    `cost` is in nano-dollars, durations in seconds. `start_time` and `timestamp` (the end; the start while it runs): seconds of the epoch.
     """
 
     unique_id: str
