@@ -1,0 +1,68 @@
+"""What every REST resource needs: the store behind it, the request's JSON, who may see whose rows, and the envelope of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from re import Pattern
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from respan_proxy.errors import RequestRejected
+from respan_proxy.exchange import Caller
+from respan_proxy.respan.filters import Query
+from respan_proxy.server.reading import read_body
+from respan_proxy.store.queries import Queries
+from respan_proxy.store.writer import Writer
+
+# A page of filters; nobody writes a megabyte of them.
+MAX_BODY_BYTES = 1024 * 1024
+UPLOAD_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Reads await the writer first, so that a caller finds what it has just done; a database that is away delays them by 250 ms."""
+
+    queries: Queries
+    writer: Writer
+
+
+Answer = Callable[..., Awaitable[web.Response]]
+Route = tuple[tuple[str, ...], Pattern[str], Answer]
+
+
+def sees(caller: Caller) -> str | None:
+    """The key whose rows the caller may read; None: all rows (an admin key, or loopback without keys)."""
+    return None if caller.is_admin else caller.key_id
+
+
+async def json_body(request: web.BaseRequest) -> dict[str, Any]:
+    """The request's JSON object; an empty body is an empty object."""
+    body = await read_body(request, MAX_BODY_BYTES, UPLOAD_S)
+    if not body.strip():
+        return {}
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestRejected(f"the body is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise RequestRejected(f"the body must be a JSON object, found {type(value).__name__}")
+    return value
+
+
+def envelope(request: web.BaseRequest, query: Query, results: list[dict[str, Any]], total: int) -> dict[str, Any]:
+    """Respan's page: `count` is of this page, `next` and `previous` absolute addresses or null; `total_count` is ours."""
+
+    def page(number: int) -> str:
+        return str(request.url.update_query(page=number))
+
+    return {
+        "count": len(results),
+        "total_count": total,
+        "next": page(query.page + 1) if query.page * query.page_size < total else None,
+        "previous": page(query.page - 1) if query.page > 1 else None,
+        "results": results,
+    }
