@@ -216,7 +216,7 @@ def _fill_observed(row: Row, seen: Observed, latency_s: float) -> None:
         row.prompt_cache_creation_tokens = usage.write
         row.reasoning_tokens = usage.reasoning
         row.usage_estimated = usage.estimated
-        row.cost, row.cost_source = price(row.model, row.provider_id, usage)
+        row.cost, row.cost_source = price(row.model, row.provider_id, usage, row.start_time)
         if row.stream:
             writing_s = latency_s - (row.time_to_first_token or 0.0)
             row.tokens_per_second = usage.output / writing_s if writing_s > 0 else None
