@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import orjson
 
 from respan_proxy.dialects.chat import ChatReply, ToolCall, assemble
 from respan_proxy.dialects.dialect import Dialect
+from respan_proxy.dialects.events import End, Event, Failure, Finish, FinishReason, Start, ToolStart, UsageReport
 from respan_proxy.dialects.lenient import members, text
 from respan_proxy.dialects.usage import Usage, estimate
 
@@ -26,6 +27,8 @@ class Observed:
     model: str | None = None
     response_id: str | None = None
     error: str | None = None
+    finish: FinishReason | None = None
+    calls_tools: bool = False
     complete: bool = True
     """The answer came to its end."""
     truncated: bool = False
@@ -71,9 +74,59 @@ def observe(
         model=reply.model,
         response_id=reply.id,
         error=reply.error.message if reply.error else None,
+        finish=reply.choices[0].finish if reply.choices else None,
+        calls_tools=any(choice.tool_calls for choice in reply.choices),
         complete=reply.complete,
         truncated=truncated,
     )
+
+
+def glance(dialect: Dialect, answer: bytes | Sequence[bytes]) -> Observed | None:
+    """What a whole and successful answer says of itself, without its text (`reply` is None): a fifth of the work of reading it all.
+
+    A stream comes as its chunks, each of whole frames: the first tells who answers, the last ones how it ended and what it cost.
+    None when that is not enough: read it with `observe` then.
+    """
+    if isinstance(answer, bytes):
+        return _summed_up(dialect.read_reply(answer))
+    if len(answer) < _FEW_CHUNKS or any(b'"error"' in chunk or b'"functionCall"' in chunk for chunk in answer[1:-_LAST_CHUNKS]):
+        return None
+    reader = dialect.reader()
+    events = reader.feed(answer[0])
+    for chunk in answer[-_LAST_CHUNKS:]:
+        events += reader.feed(chunk)
+    events += reader.close()
+    return _summed_up(events) if reader.complete else None
+
+
+# Below this there is nothing to save; the last ones of a stream are its finish, its usage and its terminal, one frame each at the least.
+_FEW_CHUNKS = 8
+_LAST_CHUNKS = 4
+
+
+def _summed_up(events: Iterable[Event]) -> Observed | None:
+    start: Start | None = None
+    finish: Finish | None = None
+    usage: Usage | None = None
+    calls_tools = complete = False
+    for event in events:
+        match event:
+            case Start():
+                start = event
+            case Finish():
+                finish = finish or event
+            case UsageReport():
+                usage = event.usage
+            case ToolStart():
+                calls_tools = True
+            case End():
+                complete = True
+            case Failure():
+                return None
+    if start is None or finish is None or usage is None or not complete:
+        return None
+    calls_tools = calls_tools or finish.reason == "tool"
+    return Observed(usage=usage, model=start.model, response_id=start.id, finish=finish.reason, calls_tools=calls_tools)
 
 
 def _other(dialect: Dialect, kind: Kind, body: bytes, request: Mapping[str, Any] | None) -> Observed:

@@ -18,18 +18,19 @@ SHORTEST_SECRET = 8
 
 async def keep_secrets(exchange: Exchange, call_next: Next) -> Reply:
     reply = await call_next(exchange)
-    target, _ = bound(exchange)
-    secrets = {
-        secret for secret in (target.secret, target.provider.key, exchange.caller.credential) if secret and len(secret) >= SHORTEST_SECRET
-    }
-    if not secrets:
-        return reply
-    if isinstance(reply.body, Stream):
-        if exchange.endpoint.kind == "generate":
-            reply.body.steps.append(Scrub(secrets))
-    elif reply.status >= 400 and len(reply.body) <= SCRUBBED_BYTES:
-        reply.body = scrub(reply.body, secrets)
+    body = reply.body
+    if isinstance(body, Stream):
+        if exchange.endpoint.kind == "generate" and (secrets := _secrets(exchange)):
+            body.steps.append(Scrub(secrets))
+    elif reply.status >= 400 and len(body) <= SCRUBBED_BYTES:
+        reply.body = scrub(body, _secrets(exchange))
     return reply
+
+
+def _secrets(exchange: Exchange) -> set[str]:
+    target, _ = bound(exchange)
+    possible = (target.secret, target.provider.key, exchange.caller.credential)
+    return {secret for secret in possible if secret and len(secret) >= SHORTEST_SECRET}
 
 
 class Scrub:

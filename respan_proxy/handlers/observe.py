@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from respan_proxy.dialects.observe import Observed
-from respan_proxy.dialects.observe import observe as read
+from respan_proxy.dialects.observe import Observed, glance
+from respan_proxy.dialects.observe import observe as observe_answer
 from respan_proxy.errors import ProxyError, UpstreamInterrupted
 from respan_proxy.exchange import Attempt, Exchange, Handler, Next, Reply, Stream
 from respan_proxy.handlers.send import bound
@@ -43,17 +43,25 @@ def observe(clock: Callable[[], float]) -> Handler:
     return handler
 
 
-def observed(exchange: Exchange, attempt: Attempt) -> Observed:
-    """What the attempt's answer says (dialects/observe.py), read once."""
-    if attempt.observed is None:
-        kind, dialect = exchange.endpoint.kind, attempt.target.dialect
-        request = exchange.document.members if exchange.document is not None else None
-        if attempt.answer is not None:
-            attempt.observed = read(dialect, kind, _plain(attempt), status=attempt.status or 200, streamed=False, request=request)
-        else:
-            received = b"".join([chunk for _, chunk in attempt.chunks])
-            attempt.observed = read(dialect, kind, received, status=attempt.status or 200, streamed=True, request=request)
-    return attempt.observed
+def observed(exchange: Exchange, attempt: Attempt, *, whole: bool = False) -> Observed:
+    """What the attempt's answer says, read once; with `whole`, what was said too, where a glance would do for the rest."""
+    seen = attempt.observed
+    if seen is None or (whole and seen.reply is None):
+        seen = attempt.observed = _read(exchange, attempt, whole)
+    return seen
+
+
+def _read(exchange: Exchange, attempt: Attempt, whole: bool) -> Observed:
+    kind, dialect, status = exchange.endpoint.kind, attempt.target.dialect, attempt.status or 200
+    request = exchange.document.members if exchange.document is not None else None
+    may_glance = not whole and kind == "generate" and status < 400 and not attempt.is_cut
+    if attempt.answer is None:
+        chunks = [chunk for _, chunk in attempt.chunks]
+        seen = glance(dialect, chunks) if may_glance else None
+        return seen or observe_answer(dialect, kind, b"".join(chunks), status=status, streamed=True, request=request)
+    answer = _plain(attempt)
+    seen = glance(dialect, answer) if may_glance else None
+    return seen or observe_answer(dialect, kind, answer, status=status, streamed=False, request=request)
 
 
 def _plain(attempt: Attempt) -> bytes:

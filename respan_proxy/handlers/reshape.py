@@ -110,7 +110,7 @@ class AddBreakdown:
 
 def _breakdown(exchange: Exchange, now: float) -> Breakdown:
     attempt = exchange.attempts[-1]
-    seen = observed(exchange, attempt)
+    seen = observed(exchange, attempt, whole=True)
     model = seen.model or exchange.model
     cost = price(model, attempt.target.provider.name, seen.usage)[0] if seen.usage is not None else None
     latency_s = now - exchange.started_at

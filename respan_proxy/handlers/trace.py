@@ -222,10 +222,8 @@ def _fill_observed(row: Row, seen: Observed, latency_s: float) -> None:
             row.tokens_per_second = usage.output / writing_s if writing_s > 0 else None
         else:
             row.tokens_per_second = usage.output / latency_s if latency_s > 0 else None
-    if seen.reply is not None and seen.reply.choices:
-        first = seen.reply.choices[0]
-        row.finish_reason = first.finish
-        row.has_tool_calls = any(choice.tool_calls for choice in seen.reply.choices)
+    row.finish_reason = seen.finish
+    row.has_tool_calls = seen.calls_tools
 
 
 def _fill_status(row: Row, exchange: Exchange, seen: Observed | None) -> None:
