@@ -181,6 +181,8 @@ class Attempt:
     upstream_request_id: str | None = None
     headers: MultiMapping[str] | None = None
     answer: bytes | None = None
+    original: bytes | None = None
+    """What the provider sent where the caller is told something else: a 200 that was none, an error that no SDK can read."""
     chunks: list[tuple[float, bytes]] = field(default_factory=list)
     chunks_bytes: int = 0
     is_cut: bool = False

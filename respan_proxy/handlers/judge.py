@@ -38,15 +38,15 @@ async def judge(exchange: Exchange, call_next: Next) -> Reply:
         if error is None:
             return reply
         await reply.aclose()
-        return _failed(reply, error, target.dialect, exchange.id, attempt)
+        return _failed(reply, b"".join(body.head), error, target.dialect, exchange.id, attempt)
     if reply.status >= 400:
         if "Content-Encoding" not in reply.headers and not _is_error_body(body):
             told = target.dialect.read_error(reply.status, body)
-            return _failed(reply, told, target.dialect, exchange.id, attempt, status=reply.status)
+            return _failed(reply, body, told, target.dialect, exchange.id, attempt, status=reply.status)
     elif reply.status == 200 and exchange.endpoint.kind in _JUDGED_KINDS and "Content-Encoding" not in reply.headers:
         error = _instead_of_answer(body, target.provider.name, target.dialect)
         if error is not None:
-            return _failed(reply, error, target.dialect, exchange.id, attempt)
+            return _failed(reply, body, error, target.dialect, exchange.id, attempt)
     return reply
 
 
@@ -106,9 +106,12 @@ def _is_error_body(body: bytes) -> bool:
     return isinstance(value, dict) and isinstance(value.get("error"), dict)
 
 
-def _failed(reply: Reply, error: ProxyError, dialect: Dialect, request_id: str, attempt: Attempt, *, status: int | None = None) -> Reply:
+def _failed(
+    reply: Reply, original: bytes, error: ProxyError, dialect: Dialect, request_id: str, attempt: Attempt, *, status: int | None = None
+) -> Reply:
     mapped, body = dialect.write_error(error, request_id)
     attempt.status = status or mapped
+    attempt.original = original
     attempt.notes.append(f"answered {reply.status}: {error.message}")
     headers = CIMultiDict(reply.headers)
     headers.popall("Content-Encoding", None)

@@ -23,7 +23,11 @@ async def keep_secrets(exchange: Exchange, call_next: Next) -> Reply:
         if exchange.endpoint.kind == "generate" and (secrets := _secrets(exchange)):
             body.steps.append(Scrub(secrets))
     elif reply.status >= 400 and len(body) <= SCRUBBED_BYTES:
-        reply.body = scrub(body, _secrets(exchange))
+        secrets = _secrets(exchange)
+        reply.body = scrub(body, secrets)
+        _, attempt = bound(exchange)
+        if attempt.original is not None:
+            attempt.original = scrub(attempt.original, secrets)
     return reply
 
 

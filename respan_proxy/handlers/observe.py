@@ -23,7 +23,7 @@ TAIL_BYTES = 65_536
 
 def observe(clock: Callable[[], float]) -> Handler:
     async def handler(exchange: Exchange, call_next: Next) -> Reply:
-        _, attempt = bound(exchange)
+        target, attempt = bound(exchange)
         try:
             reply = await call_next(exchange)
         except BaseException as error:
@@ -31,6 +31,7 @@ def observe(clock: Callable[[], float]) -> Handler:
             attempt.error = str(error) or type(error).__name__
             raise
         attempt.headers = reply.headers
+        attempt.upstream_request_id = reply.headers.get(target.dialect.request_id_header) or reply.headers.get("x-request-id")
         if isinstance(reply.body, Stream):
             if exchange.endpoint.kind == "generate":
                 reply.body.steps.append(Tap(exchange, attempt, clock))

@@ -74,6 +74,9 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
             )
         attempt.first_byte_at = clock()
         attempt.status = reply.status
+        # OpenAI and most others, Anthropic, Azure; Google sends none.
+        told = reply.headers.get
+        attempt.upstream_request_id = told("x-request-id") or told("request-id") or told("apim-request-id")
         return reply
 
     return last

@@ -285,6 +285,8 @@ def _bodies(exchange: Exchange, attempt: Attempt | None) -> tuple[bytes, bytes |
 def _answer(exchange: Exchange, attempt: Attempt | None) -> bytes | list[tuple[float, bytes]]:
     if attempt is None or attempt.headers is None:
         return exchange.error_body or b""
+    if attempt.original is not None:
+        return attempt.original
     return attempt.answer if attempt.answer is not None else attempt.chunks
 
 

@@ -118,11 +118,14 @@ async def test_a_200_without_an_answer_is_a_502(
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-async def test_html_becomes_an_error_of_the_dialect(proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession, name: str) -> None:
+async def test_html_becomes_an_error_of_the_dialect_and_is_remembered_as_it_was(
+    proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession, row_of: Any, name: str
+) -> None:
     provider.will(html(502))
     response, body = await call(client, proxy, name)
     assert response.status == 502 and response.headers["Content-Type"] == "application/json"
-    assert "502 Bad Gateway" in json.loads(body)["error"]["message"]
+    assert "502" in json.loads(body)["error"]["message"]
+    assert "<h1>502 Bad Gateway</h1>" in (await row_of(proxy, response))["full_response"]
 
 
 async def test_a_providers_own_error_passes_with_its_headers(
@@ -227,7 +230,7 @@ async def test_a_base_url_that_points_back_here_is_found_out(
         port = free.getsockname()[1]
     proxy = await start_proxy({}, {"OPENAI_API_KEY": OPENAI_KEY, "RESPAN_PROXY_OPENAI_BASE_URL": f"http://127.0.0.1:{port}/api"})
     # The proxy listens on a port of the system's choice; this one joins the two ends.
-    relay = await asyncio.start_server(lambda reader, writer: _join(reader, writer, proxy.port), "127.0.0.1", port)
+    relay = await asyncio.start_server(lambda reader, writer: _join(reader, writer, proxy.house.address.port), "127.0.0.1", port)
     async with relay:
         response, body = await call(client, proxy, "chat")
     assert response.status == 508 and b"points back" in body

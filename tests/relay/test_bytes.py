@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
+import io
 import json
 import zlib
 from typing import Any
@@ -22,7 +23,7 @@ JSON = {"Content-Type": "application/json"}
 
 async def post(client: aiohttp.ClientSession, url: str, body: bytes | dict[str, Any], headers: dict[str, str] | None = None) -> tuple[aiohttp.ClientResponse, bytes]:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    async with client.post(url, data=data, headers=JSON | (headers or {})) as response:
+    async with client.post(url, data=io.BytesIO(data), headers=JSON | (headers or {})) as response:
         return response, await response.read()
 
 

@@ -64,7 +64,7 @@ async def test_a_slow_caller_slows_the_provider(proxy: Proxy, provider: FakeProv
     frame = recordings.CHAT_STREAM[1]
     piece = frame * (1_000_000 // len(frame))
     provider.will(streamed([piece] * 100, Act.HANG))
-    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port, limit=2**10)
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.house.address.port, limit=2**10)
     body = json.dumps({"model": "gpt-4o", "messages": [], "stream": True}).encode()
     writer.write(b"POST /api/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
     request = await provider.arrival()
