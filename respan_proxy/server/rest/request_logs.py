@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
 
+from respan_proxy.dialects import DIALECTS
+from respan_proxy.dialects.observe import observe
 from respan_proxy.errors import ProxyError
 from respan_proxy.exchange import Caller
 from respan_proxy.respan.details import CONTENT_FIELDS, content_fields
 from respan_proxy.respan.filters import Query, read
+from respan_proxy.respan.messages import completion_message
 from respan_proxy.server.answers import json_answer
 from respan_proxy.server.rest.resource import Route, Store, envelope, json_body, sees
 from respan_proxy.store.bodies import MAX_BODY_BYTES, Kept
@@ -70,7 +74,7 @@ async def _query(request: web.BaseRequest) -> Query:
 
 def whole(found: Found) -> dict[str, Any]:
     """One call with all that is known of it. Beside Respan's fields ours: headers, the request as sent, and each frame with its time."""
-    row = {"id": found.row["unique_id"], **found.row, **_UNKNOWN_HERE, **_content(found.kept)}
+    row = {"id": found.row["unique_id"], **found.row, **_UNKNOWN_HERE, **_content(found)}
     kept = found.kept
     if kept is not None:
         row["request_headers"] = kept.request_headers
@@ -84,14 +88,25 @@ def whole(found: Found) -> dict[str, Any]:
 def _summary_row(found: Found, wanted: frozenset[str]) -> dict[str, Any]:
     row = {"id": found.row["unique_id"], **found.row}
     if found.kept is not None:
-        row |= {name: value for name, value in _content(found.kept).items() if name in wanted}
+        row |= {name: value for name, value in _content(found).items() if name in wanted}
     return row
 
 
-def _content(kept: Kept | None) -> dict[str, Any]:
+def _content(found: Found) -> dict[str, Any]:
+    kept = found.kept
     if kept is None:
         return dict.fromkeys(CONTENT_FIELDS)
-    return content_fields(kept.request_body, _plain(kept), kept.reply)
+    answer = _plain(kept)
+    return content_fields(kept.request_body, answer, kept.reply or _assembled(found.row, answer))
+
+
+def _assembled(row: Mapping[str, Any], answer: bytes) -> bytes | None:
+    """What the writer was spared: most answers are remembered as they came, and put together only here."""
+    dialect = DIALECTS.get(row["dialect"] or "")
+    if dialect is None or (row["status_code"] or 0) >= 400:
+        return None
+    seen = observe(dialect, "generate", answer, streamed=bool(row["stream"]))
+    return orjson.dumps([completion_message(choice) for choice in seen.reply.choices]) if seen.reply else None
 
 
 def _plain(kept: Kept) -> bytes:
