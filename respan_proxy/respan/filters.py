@@ -282,7 +282,10 @@ def _value(field: Field, value: Any, name: str, operator: Operator) -> str | int
                 number = float(value)
                 return int(number) if number.is_integer() and abs(number) < 2**63 else number
             case "money":
-                return int(Decimal(str(value)) * NANO)
+                nano = int(Decimal(str(value)) * NANO)
+                if abs(nano) >= 2**63:
+                    raise ValueError
+                return nano
             case "json" if operator in ("lt", "lte", "gt", "gte"):
                 return float(value)
             case _ if isinstance(value, str):

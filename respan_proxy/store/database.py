@@ -27,6 +27,7 @@ class _Connection(sqlite3.Connection):
 
     path: Path
     identity: tuple[int, int] | None = None
+    trouble: Exception | None = None
     work: Callable[[sqlite3.Connection], Any] | None = None
     result: Any = None
 
@@ -89,10 +90,15 @@ class Database:
         name = self.path.absolute().as_uri() + "?mode=ro" if self._read_only else str(self.path)
         opened: list[_Connection] = []
 
-        def factory(*arguments: Any, **named: Any) -> _Connection:
-            if not self._read_only:
-                _create(self.path)
-            connection = _Connection(*arguments, **named)
+        def factory(name: str, *arguments: Any, **named: Any) -> _Connection:
+            # An opening that fails leaves aiosqlite's worker talking to a loop that may have closed by then: it must not fail.
+            try:
+                if not self._read_only:
+                    _create(self.path)
+                connection = _Connection(name, *arguments, **named)
+            except (sqlite3.Error, OSError) as error:
+                connection = _Connection(":memory:", *arguments, **named)
+                connection.trouble = error
             connection.path = self.path
             opened.append(connection)
             return connection
@@ -107,6 +113,8 @@ class Database:
         )
         self._inner = opened[0]
         try:
+            if self._inner.trouble is not None:
+                raise self._inner.trouble
             await self._hop(self._made_ready)
         except BaseException:
             await self.close()

@@ -167,7 +167,7 @@ _TESTS: Mapping[Operator, str] = {
     "contains": "instr({x}, {v}) > 0",
     "icontains": "instr(lower({x}), lower({v})) > 0",
     "startswith": "substr({x}, 1, length({v})) = {v}",
-    "endswith": "({v} = '' OR substr({x}, -length({v})) = {v})",
+    "endswith": "substr({x}, length({x}) - length({v}) + 1) = {v}",
     "iexact": "lower({x}) = lower({v})",
 }
 _NEGATED: Mapping[Operator, Operator] = {

@@ -12,7 +12,7 @@ VACUUM_PAGES = 256
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """None: no limit. The size counts pages in use."""
+    """None or 0: no limit. The size counts pages in use."""
 
     max_age_s: float | None = 30 * 86400.0
     bodies_max_age_s: float | None = None
@@ -42,12 +42,12 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def _forget(connection: sqlite3.Connection, retention: Retention, now: float) -> int:
-    ages = [age for age in (retention.bodies_max_age_s, retention.max_age_s) if age is not None]
+    ages = [age for age in (retention.bodies_max_age_s, retention.max_age_s) if age]
     if ages and (gone := _bodies_before(connection, now - min(ages))):
         return gone
-    if retention.max_age_s is not None and (gone := _rows_before(connection, now - retention.max_age_s)):
+    if retention.max_age_s and (gone := _rows_before(connection, now - retention.max_age_s)):
         return gone
-    if retention.max_bytes is None or used_bytes(connection) <= retention.max_bytes:
+    if not retention.max_bytes or used_bytes(connection) <= retention.max_bytes:
         return 0
     if gone := connection.execute("DELETE FROM body WHERE seq IN (SELECT seq FROM body ORDER BY seq LIMIT ?)", (CHUNK_ROWS,)).rowcount:
         return gone

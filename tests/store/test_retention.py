@@ -96,6 +96,12 @@ def test_the_file_shrinks(connection: sqlite3.Connection) -> None:
     assert after < before / 2
 
 
+def test_a_limit_of_zero_is_no_limit(connection: sqlite3.Connection) -> None:
+    add(connection, 3, age_s=9999 * DAY_S)
+    prune_all(connection, Retention(max_age_s=0, bodies_max_age_s=0, max_bytes=0))
+    assert counts(connection) == (3, 3)
+
+
 def test_a_running_call_is_never_forgotten(connection: sqlite3.Connection) -> None:
     add(connection, 1, age_s=31 * DAY_S, status="running")
     prune_all(connection, Retention(max_bytes=1))
