@@ -6,6 +6,7 @@ Read `compose`: its list is the architecture, in the order a call meets it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -47,6 +48,9 @@ log = logging.getLogger(__name__)
 
 # A busy thread (compression, a big parse) delays the loop by up to one interval; measured 5.8 ms with Python's 5 ms, 1.2 ms with this.
 SWITCH_INTERVAL_S = 0.0005
+
+# Python's own are 700, 10, 10. A call leaves no cycles behind, so that looking for them is work for nothing.
+GC_THRESHOLDS = (20_000, 20, 50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +160,19 @@ async def serve(settings: Settings, config: Config) -> int:
     async with running(config) as house:
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, _reload, house, settings)
+        settle_garbage_collection()
         sys.stderr.write(f"{banner(config, house.address)}\n")
         sys.stderr.flush()
         await stop.wait()
         log.info("stopping: open calls may finish for %g s", config.limits.shutdown_s)
     return 0
+
+
+def settle_garbage_collection() -> None:
+    """What is there now stays: the collector need not look at it again, nor look as often (a tenth of a call's CPU, measured)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _reload(house: House, settings: Settings) -> None:

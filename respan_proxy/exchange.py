@@ -140,6 +140,11 @@ class Caller:
     credential: str | None = field(default=None, repr=False)
 
 
+NOBODY = Caller()
+NO_PARAMS = Params()
+NO_HEADERS: Mapping[str, str] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a request goes: the provider, the dialect spoken there, the model name sent, and the secret it travels with.
@@ -204,11 +209,11 @@ class Exchange:
     endpoint: Endpoint
     dialect: Dialect
     started_at: float
-    caller: Caller = field(default_factory=Caller)
+    caller: Caller = NOBODY
     document: Document | None = None
-    params: Params = field(default_factory=Params)
+    params: Params = NO_PARAMS
     edits: Edits = field(default_factory=Edits)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
     model: str | None = None
     streams: bool = False
     target: Target | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from respan_proxy.dialects.events import Event
+from respan_proxy.dialects.events import Event, FinishReason
 from respan_proxy.dialects.usage import Usage
 from respan_proxy.errors import ProxyError
 from respan_proxy.wire.sse import Frame
@@ -58,6 +58,17 @@ class WriteContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """What a whole reply says of itself, without what was said."""
+
+    id: str | None
+    model: str | None
+    finish: FinishReason
+    usage: Usage
+    calls_tools: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """How one wire dialect says things. Nothing here does I/O, and nothing here raises on what a provider sent."""
 
@@ -83,5 +94,7 @@ class Dialect:
     """Members of a token count's answer -> the count; None if this dialect has none."""
     is_ping: Callable[[Frame | str | bytes], bool] = lambda frame: False
     """Whether a frame only keeps the connection alive."""
+    outline: Callable[[Any], Outline | None] | None = None
+    """A whole body as a value -> its outline; None when it takes a full reading to know. A short cut, where there is one."""
     request_id_header: str = "x-request-id"
     """Where this dialect's SDKs look for the id of a request."""

@@ -88,7 +88,15 @@ def glance(dialect: Dialect, answer: bytes | Sequence[bytes]) -> Observed | None
     None when that is not enough: read it with `observe` then.
     """
     if isinstance(answer, bytes):
-        return _summed_up(dialect.read_reply(answer))
+        if dialect.outline is None:
+            return _summed_up(dialect.read_reply(answer))
+        try:
+            seen = dialect.outline(orjson.loads(answer))
+        except orjson.JSONDecodeError:
+            return None
+        if seen is None:
+            return None
+        return Observed(usage=seen.usage, model=seen.model, response_id=seen.id, finish=seen.finish, calls_tools=seen.calls_tools)
     if len(answer) < _FEW_CHUNKS or any(b'"error"' in chunk or b'"functionCall"' in chunk for chunk in answer[1:-_LAST_CHUNKS]):
         return None
     reader = dialect.reader()

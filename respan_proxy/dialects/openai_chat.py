@@ -10,7 +10,7 @@ import orjson
 
 from respan_proxy.dialects.bulk import payloads
 from respan_proxy.dialects.chat import Choice, Reasoning, Text, ToolCall, assemble
-from respan_proxy.dialects.dialect import Dialect, WriteContext
+from respan_proxy.dialects.dialect import Dialect, Outline, WriteContext
 from respan_proxy.dialects.events import (
     Citation,
     End,
@@ -304,6 +304,21 @@ def read_reply(body: bytes) -> list[Event]:
     if _Reading().chunk(completion, events):
         events.append(End())
     return events
+
+
+def outline(value: Any) -> Outline | None:
+    """The usual whole completion: one choice, a plain reason to stop, its usage."""
+    if type(value) is not dict or value.get("error"):
+        return None
+    choices, usage = value.get("choices"), value.get("usage")
+    if type(usage) is not dict or type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
+        return None
+    message, finish = choices[0].get("message"), _REASON.get(choices[0].get("finish_reason") or "")
+    if type(message) is not dict or finish is None or "stop_reason" in choices[0]:
+        return None
+    calls_tools = bool(message.get("tool_calls"))
+    finish = "tool" if calls_tools and finish == "stop" else finish
+    return Outline(text_of(value.get("id")), text_of(value.get("model")), finish, openai_usage(usage), calls_tools)
 
 
 def read_usage(body: Mapping[str, Any]) -> Usage | None:
@@ -603,4 +618,5 @@ DIALECT = Dialect(
     interruption=interruption,
     read_usage=read_usage,
     read_count=lambda body: None,
+    outline=outline,
 )

@@ -68,10 +68,18 @@ def price(model: str | None, provider: str | None, usage: Usage, at: float | Non
     """
     if model is None or provider is None or not (prices := _prices(provider, model)):
         return None, None
+    nano = _cost(prices[0] if len(prices) == 1 else _current(prices, at), usage)
+    return (None, None) if nano is None else (nano, _source())
+
+
+def _current(prices: tuple[Price, ...], at: float | None) -> Price:
     moment = datetime.fromisoformat(_table()["date"]).replace(tzinfo=UTC) if at is None else datetime.fromtimestamp(at, UTC)
-    current = next((candidate for candidate in reversed(prices) if candidate.in_force(moment)), prices[0])
-    nano = _cost(current, usage)
-    return (None, None) if nano is None else (nano, f"genai-prices {_table()['date']}")
+    return next((candidate for candidate in reversed(prices) if candidate.in_force(moment)), prices[0])
+
+
+@cache
+def _source() -> str:
+    return f"genai-prices {_table()['date']}"
 
 
 def _cost(prices: Price, usage: Usage) -> int | None:
