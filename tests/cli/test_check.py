@@ -46,10 +46,19 @@ is_admin = true
     assert "/data/calls.db" in result.stdout
     assert "key set" in lines_with(result, "openai")
     assert "no key (ANTHROPIC_API_KEY)" in lines_with(result, "anthropic.messages")
-    assert "boss" in lines_with(result, "admin")
     assert "ci" in lines_with(result, " test")
+    assert "boss" not in result.stdout  # the variable stands instead of the file's tables
     assert "fast -> openai/gpt-4.1-nano" in result.stdout
     assert "-> gpt-4.1-nano" in result.stdout
+    assert "secret" not in result.output
+
+
+def test_keys_are_told_with_what_they_may_do_and_not_shown() -> None:
+    result = check(
+        '[[keys]]\nname = "boss"\nkey = "boss-secret"\nis_admin = true\n[[keys]]\nname = "ci"\nkey = "ci-secret"\nenvironment = "test"\n'
+    )
+    assert "boss" in lines_with(result, "admin")
+    assert "ci" in lines_with(result, " test")
     assert "secret" not in result.output
 
 
