@@ -28,7 +28,7 @@ test-all: lint
 	@$(PY) -X dev -W error -m pytest $(TESTS)
 
 lint: .venv/dev.stamp
-	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff check --quiet --output-format concise .
 	@$(PY) -m ruff format --check --quiet . || { echo 'not formatted: run .venv/bin/ruff format .' >&2; $(PY) -m ruff format --check . | head -20; exit 1; }
 	@$(PY) -m mypy --no-error-summary
 
