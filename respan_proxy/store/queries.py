@@ -42,6 +42,14 @@ class Page:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """How far a follower has come: the newest call it knows of, and those that were still running."""
+
+    seq: int
+    running: frozenset[int]
+
+
 class Queries:
     """Reads the database at `path`. `key_id` everywhere: only the rows of this key; None: all rows.
 
@@ -67,9 +75,9 @@ class Queries:
         """Sums and means over the calls that meet the query. What is unknown is left out of both; `unpriced_requests` says how many."""
         return await self._run(partial(_summary, query=query, key_id=key_id))
 
-    async def after(self, seq: int, query: Query, limit: int, *, content: bool = False) -> list[Found]:
-        """Calls in the order they came, from behind `seq`: for following and exporting, page by page."""
-        return await self._run(partial(_after, seq=seq, query=query, limit=limit, content=content))
+    async def follow(self, tail: Tail | None, query: Query, key_id: str | None = None) -> tuple[list[Found], Tail]:
+        """Calls that ended since `tail`, in the order they began, and where to go on. None: from now on, running calls included."""
+        return await self._run(partial(_follow, tail=tail, query=query, key_id=key_id))
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -96,10 +104,18 @@ def _get(connection: sqlite3.Connection, unique_id: str, key_id: str | None) -> 
     return None if row is None else _found(row)
 
 
-def _after(connection: sqlite3.Connection, seq: int, query: Query, limit: int, content: bool) -> list[Found]:
+def _follow(connection: sqlite3.Connection, tail: Tail | None, query: Query, key_id: str | None) -> tuple[list[Found], Tail]:
+    (newest,) = connection.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()
+    running = frozenset(seq for (seq,) in connection.execute("SELECT seq FROM log WHERE status = 'running'").fetchall())
+    if tail is None:
+        return [], Tail(newest, running)
+    since = tail.seq if tail.seq <= newest else 0  # a smaller one: the database was made anew
+    fresh = {seq for (seq,) in connection.execute("SELECT seq FROM log WHERE seq > ?", (since,)).fetchall()}
+    ended = sorted((fresh | tail.running) - running)
     bound = _Bound()
-    sql = f"{_select(content)} WHERE log.seq > {bound(seq)} AND {_where(query, None, bound)} ORDER BY log.seq LIMIT {bound(limit)}"
-    return [_found(row) for row in connection.execute(sql, bound.values).fetchall()]
+    among = f"log.seq IN (SELECT value FROM json_each({bound(str(ended))}))"
+    sql = f"{_select(False)} WHERE {among} AND {_where(query, key_id, bound)} ORDER BY log.seq"
+    return [_found(row) for row in connection.execute(sql, bound.values).fetchall()], Tail(newest, running)
 
 
 def _summary(connection: sqlite3.Connection, query: Query, key_id: str | None) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import pytest
 
 from respan_proxy.errors import ProxyError
 from respan_proxy.respan.filters import FIELDS, OPERATORS, TEXT_OPERATORS, VIRTUAL, Query, read
-from respan_proxy.respan.spans import NANO, Content, Row
+from respan_proxy.respan.spans import NANO, Content, Row, Status
 from respan_proxy.store import queries as module
-from respan_proxy.store.queries import Queries
+from respan_proxy.store.queries import Queries, Tail
 from respan_proxy.store.writer import Writer
 
 NOW = 1_800_000_000.0
@@ -161,10 +161,44 @@ async def test_sums_of_nothing_are_zero(queries: Queries) -> None:
     assert (summary["number_of_requests"], summary["total_cost"], summary["avg_latency"]) == (0, 0, 0)
 
 
-async def test_calls_are_followed_in_the_order_they_came(queries: Queries) -> None:
-    first = await queries.after(0, asked(), 3)
-    rest = await queries.after(first[-1].seq, asked(), 3)
-    assert [found.row["unique_id"] for found in (*first, *rest)] == ["a", "b", "c", "d"]
+async def test_calls_are_followed_as_they_end_each_once(tmp_path: Path) -> None:
+    async with Writer(tmp_path / "calls.db") as writer:
+        queries = Queries(tmp_path / "calls.db")
+
+        async def followed(tail: Tail | None) -> tuple[list[str], Tail]:
+            assert await writer.barrier(30)
+            ended, tail = await queries.follow(tail, asked({"status": {"operator": "not", "value": "failed"}}))
+            return [found.row["unique_id"] for found in ended], tail
+
+        def end(unique_id: str, status: Status = "success") -> None:
+            writer.finish(Row(unique_id, status=status, timestamp=NOW), None)
+
+        end("before")
+        writer.begin(Row("long"))
+        seen, tail = await followed(None)
+        assert seen == []
+        end("one")
+        writer.begin(Row("two"))
+        seen, tail = await followed(tail)
+        assert seen == ["one"]
+        end("long")
+        end("two", "failed")
+        end("three")
+        seen, tail = await followed(tail)
+        assert seen == ["long", "three"]
+        assert (await followed(tail))[0] == []
+        await queries.close()
+
+
+async def test_a_follower_stays_on_when_the_database_is_made_anew(tmp_path: Path) -> None:
+    path, tail = tmp_path / "calls.db", Tail(1000, frozenset())
+    async with Writer(path) as writer:
+        writer.finish(Row("one", status="success", timestamp=NOW), None)
+        assert await writer.barrier(30)
+        queries = Queries(path)
+        ended, _ = await queries.follow(tail, asked())
+        assert [found.row["unique_id"] for found in ended] == ["one"]
+        await queries.close()
 
 
 async def test_a_reader_cannot_write(queries: Queries) -> None:
