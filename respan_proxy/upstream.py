@@ -59,42 +59,67 @@ class _StaleConnection(Exception):
     """A kept-alive connection turned out closed before any byte of an answer: the one case that is replayed here."""
 
 
+class _Silence(Exception):
+    """Set on the body's reader when the provider has said nothing for too long."""
+
+
 class Incoming:
     """The bytes of an answer's body as the socket gives them (a `ByteStream`).
 
-    A break raises `UpstreamInterrupted`; so does silence for longer than the provider's `silence_s`.
+    A break raises `UpstreamInterrupted`; so does waiting for a chunk longer than the provider's `silence_s`. One timer per
+    `silence_s` looks whether that is so: aiohttp's own read timeout is set anew for every chunk, which cost 5 us each. Before the
+    first chunk aiohttp's is in force, as it was for the head.
     """
 
-    __slots__ = ("_content", "_name", "_response", "_silence_s", "_started")
+    __slots__ = ("_content", "_loop", "_name", "_response", "_silence_s", "_timer", "_waiting_since")
 
     def __init__(self, response: aiohttp.ClientResponse, provider: Provider) -> None:
         self._response = response
         self._content = response.content
         self._name = provider.name
         self._silence_s = provider.timeouts.silence_s
-        self._started = False
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting_since: float | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
+        self._waiting_since = self._loop.time()
         try:
             chunk = await self._content.readany()
-        except aiohttp.ServerTimeoutError as error:
+        except (_Silence, aiohttp.ServerTimeoutError) as error:
             raise UpstreamInterrupted(
                 f"provider {self._name!r} sent nothing for {self._silence_s:g} s", status=504, kind="timeout"
             ) from error
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamInterrupted(f"provider {self._name!r} broke off its answer ({_cause(error)})") from error
+        self._waiting_since = None
         if not chunk:
+            self._stop_watching()
             raise StopAsyncIteration
-        if not self._started:
-            self._started = True
-            _limit_silence(self._response, self._silence_s)
+        if self._timer is None:
+            _limit_silence(self._response, None)
+            self._timer = self._loop.call_later(self._silence_s, self._watch)
         return chunk
+
+    def _watch(self) -> None:
+        """Time is only counted while a chunk is waited for: a slow caller is not a silent provider."""
+        since = self._waiting_since
+        now = self._loop.time()
+        if since is not None and now - since >= self._silence_s:
+            self._content.set_exception(_Silence())
+            return
+        self._timer = self._loop.call_at((since if since is not None else now) + self._silence_s, self._watch)
+
+    def _stop_watching(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def aclose(self) -> None:
         """Close the connection at once unless the answer was read to its end (then it went back to the pool)."""
+        self._stop_watching()
         self._response.close()
 
 
@@ -199,8 +224,8 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     )
 
 
-def _limit_silence(response: aiohttp.ClientResponse, silence_s: float) -> None:
-    """From here on the connection may be silent for `silence_s`, no longer for the time a first byte may take."""
+def _limit_silence(response: aiohttp.ClientResponse, silence_s: float | None) -> None:
+    """From here on the connection may be silent for `silence_s` (None: aiohttp does not look), no longer for as long as before."""
     connection = response.connection
     if connection is not None and connection.protocol is not None:
         connection.protocol.read_timeout = silence_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -81,35 +81,43 @@ def observe(
     )
 
 
-def glance(dialect: Dialect, answer: bytes | Sequence[bytes]) -> Observed | None:
+def glance(dialect: Dialect, answer: bytes, *, streamed: bool) -> Observed | None:
     """What a whole and successful answer says of itself, without its text (`reply` is None): a fifth of the work of reading it all.
 
-    A stream comes as its chunks, each of whole frames: the first tells who answers, the last ones how it ended and what it cost.
-    None when that is not enough: read it with `observe` then.
+    Of a stream the first frame tells who answers, the last ones how it ended and what it cost. None when that is not enough: read
+    it with `observe` then.
     """
-    if isinstance(answer, bytes):
-        if dialect.outline is None:
-            return _summed_up(dialect.read_reply(answer))
-        try:
-            seen = dialect.outline(orjson.loads(answer))
-        except orjson.JSONDecodeError:
+    if streamed:
+        return _glance_at_ends(dialect, answer)
+    if dialect.outline is None:
+        return _summed_up(dialect.read_reply(answer))
+    try:
+        seen = dialect.outline(orjson.loads(answer))
+    except orjson.JSONDecodeError:
+        return None
+    if seen is None:
+        return None
+    return Observed(usage=seen.usage, model=seen.model, response_id=seen.id, finish=seen.finish, calls_tools=seen.calls_tools)
+
+
+# The last frames of a stream are its finish, its usage and its terminal.
+_LAST_FRAMES = 4
+# Words that may not be overlooked in the middle: an error ends a reply, and only Gemini's calls change what its finish means.
+_TELLING = (b'"error"', b'"functionCall"')
+
+
+def _glance_at_ends(dialect: Dialect, answer: bytes) -> Observed | None:
+    head = answer.find(b"\n\n") + 2
+    tail = len(answer)
+    for _ in range(_LAST_FRAMES + 1):
+        tail = answer.rfind(b"\n\n", head, tail)
+        if tail == -1:
             return None
-        if seen is None:
-            return None
-        return Observed(usage=seen.usage, model=seen.model, response_id=seen.id, finish=seen.finish, calls_tools=seen.calls_tools)
-    if len(answer) < _FEW_CHUNKS or any(b'"error"' in chunk or b'"functionCall"' in chunk for chunk in answer[1:-_LAST_CHUNKS]):
+    if any(answer.find(word, head, tail) != -1 for word in _TELLING):
         return None
     reader = dialect.reader()
-    events = reader.feed(answer[0])
-    for chunk in answer[-_LAST_CHUNKS:]:
-        events += reader.feed(chunk)
-    events += reader.close()
+    events = [*reader.feed(answer[:head]), *reader.feed(answer[tail + 2 :]), *reader.close()]
     return _summed_up(events) if reader.complete else None
-
-
-# Below this there is nothing to save; the last ones of a stream are its finish, its usage and its terminal, one frame each at the least.
-_FEW_CHUNKS = 8
-_LAST_CHUNKS = 4
 
 
 def _summed_up(events: Iterable[Event]) -> Observed | None:

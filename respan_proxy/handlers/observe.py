@@ -55,14 +55,13 @@ def observed(exchange: Exchange, attempt: Attempt, *, whole: bool = False) -> Ob
 def _read(exchange: Exchange, attempt: Attempt, whole: bool) -> Observed:
     kind, dialect, status = exchange.endpoint.kind, attempt.target.dialect, attempt.status or 200
     request = exchange.document.members if exchange.document is not None else None
-    may_glance = not whole and kind == "generate" and status < 400 and not attempt.is_cut
-    if attempt.answer is None:
-        chunks = [chunk for _, chunk in attempt.chunks]
-        seen = glance(dialect, chunks) if may_glance else None
-        return seen or observe_answer(dialect, kind, b"".join(chunks), status=status, streamed=True, request=request)
-    answer = _plain(attempt)
-    seen = glance(dialect, answer) if may_glance else None
-    return seen or observe_answer(dialect, kind, answer, status=status, streamed=False, request=request)
+    streamed = attempt.answer is None
+    answer = b"".join([chunk for _, chunk in attempt.chunks]) if streamed else _plain(attempt)
+    if not whole and kind == "generate" and status < 400 and not attempt.is_cut:
+        seen = glance(dialect, answer, streamed=streamed)
+        if seen is not None:
+            return seen
+    return observe_answer(dialect, kind, answer, status=status, streamed=streamed, request=request)
 
 
 def _plain(attempt: Attempt) -> bytes:

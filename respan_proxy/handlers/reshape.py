@@ -69,7 +69,7 @@ class HideUsage:
 
 
 def _is_usage_frame(frame: bytes) -> bool:
-    if b'"choices"' not in frame or b'"usage"' not in frame:
+    if b'"choices":[]' not in frame and b'"choices": []' not in frame:
         return False
     data = b"\n".join([line[5:] for line in frame.splitlines() if line.startswith(b"data:")])
     try:

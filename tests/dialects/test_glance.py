@@ -9,7 +9,6 @@ import pytest
 from respan_proxy.dialects import DIALECTS
 from respan_proxy.dialects.dialect import Dialect
 from respan_proxy.dialects.observe import Observed, glance, observe
-from respan_proxy.wire import sse
 from tests.dialects import vectors
 from tests.fakes import recordings
 
@@ -38,7 +37,7 @@ def test_of_every_recorded_answer(vector: dict[str, Any]) -> None:
         return
     streamed = "stream" in told and b"data:" in vectors.blob(told["stream"])
     answer = vectors.blob(told["stream"]) if "stream" in told else vectors.body(told)
-    seen = glance(dialect, sse.split(answer) if streamed else answer)
+    seen = glance(dialect, answer, streamed=streamed)
     if seen is not None:
         agree(seen, observe(dialect, "generate", answer, streamed=streamed))
 
@@ -49,7 +48,7 @@ def test_of_streams_of_any_length(dialect: Dialect, stream: list[bytes], padding
     """Long ones: with one delta in the middle said a hundred times."""
     middle = len(stream) // 2
     chunks = [*stream[:middle], *[stream[middle - 1]] * padding, *stream[middle:]]
-    seen = glance(dialect, chunks)
+    seen = glance(dialect, b"".join(chunks), streamed=True)
     if seen is not None:
         agree(seen, observe(dialect, "generate", b"".join(chunks), streamed=True))
 
@@ -63,8 +62,8 @@ def test_the_usual_answers_need_no_more_than_a_glance() -> None:
         recordings.CHAT_USAGE,
         b"data: [DONE]\n\n",
     ]
-    assert glance(chat, long) is not None
-    assert glance(chat, vectors.json.dumps(recordings.CHAT).encode()) is not None
+    assert glance(chat, b"".join(long), streamed=True) is not None
+    assert glance(chat, vectors.json.dumps(recordings.CHAT).encode(), streamed=False) is not None
 
 
 def test_an_error_in_the_middle_is_not_overlooked() -> None:
@@ -77,4 +76,4 @@ def test_an_error_in_the_middle_is_not_overlooked() -> None:
         *[recordings.CHAT_STREAM[1]] * 5,
         *recordings.CHAT_STREAM[-2:],
     ]
-    assert glance(chat, chunks) is None
+    assert glance(chat, b"".join(chunks), streamed=True) is None
