@@ -105,7 +105,7 @@ EMBEDDINGS = {
 }
 EMBEDDED = [0.1, -0.2]
 
-OPENAI_MODELS = {
+OPENAI_MODELS: dict[str, Any] = {
     "object": "list",
     "data": [
         {"id": "gpt-4.1-nano", "object": "model", "created": 1744316542, "owned_by": "system"},

@@ -16,7 +16,7 @@ from tests.fakes import recordings
 from tests.fakes.provider import FakeProvider, streamed, whole
 from tests.sdk.conftest import CALLERS_KEY
 
-HELLO = [{"role": "user", "content": "Say hello"}]
+HELLO: Any = [{"role": "user", "content": "Say hello"}]
 
 Find = Callable[[str], Awaitable[dict[str, Any]]]
 
@@ -55,9 +55,7 @@ def counts(row: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_chat_completion_is_a_row(openai_client: openai.AsyncOpenAI, find: Find, stream: bool) -> None:
-    async with openai_client.chat.completions.with_streaming_response.create(  # type: ignore[call-overload]
-        model="gpt-4.1-nano", messages=HELLO, stream=stream
-    ) as answer:
+    async with openai_client.chat.completions.with_streaming_response.create(model="gpt-4.1-nano", messages=HELLO, stream=stream) as answer:
         log_id = answer.headers["x-respan-log-id"]
         await answer.read()
     row = await find(log_id)
@@ -75,9 +73,7 @@ async def test_a_chat_completion_is_a_row(openai_client: openai.AsyncOpenAI, fin
 
 async def test_a_streamed_tool_call_is_assembled_in_its_row(openai_client: openai.AsyncOpenAI, provider: FakeProvider, find: Find) -> None:
     provider.will(streamed(recordings.CHAT_TOOLS_STREAM))
-    async with openai_client.chat.completions.with_streaming_response.create(  # type: ignore[call-overload]
-        model="gpt-4.1-nano", messages=HELLO, stream=True
-    ) as answer:
+    async with openai_client.chat.completions.with_streaming_response.create(model="gpt-4.1-nano", messages=HELLO, stream=True) as answer:
         await answer.read()
     row = await find(answer.headers["x-respan-log-id"])
     assert row["has_tool_calls"] is True
@@ -94,7 +90,7 @@ async def test_a_response_is_a_row(openai_client: openai.AsyncOpenAI, find: Find
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_message_is_a_row(anthropic_client: anthropic.AsyncAnthropic, find: Find, stream: bool) -> None:
-    async with anthropic_client.messages.with_streaming_response.create(  # type: ignore[call-overload]
+    async with anthropic_client.messages.with_streaming_response.create(
         model="claude-sonnet-4-6", max_tokens=64, messages=HELLO, stream=stream
     ) as answer:
         await answer.read()
@@ -120,14 +116,14 @@ async def test_generated_content_is_a_row(proxy: Proxy, find: Find) -> None:
 async def test_an_error_is_a_row_that_says_so(openai_client: openai.AsyncOpenAI, provider: FakeProvider, find: Find) -> None:
     provider.will(whole(recordings.openai_error(429, "rate_limit_exceeded"), 429))
     with pytest.raises(openai.RateLimitError) as raised:
-        await openai_client.chat.completions.create(model="gpt-4.1-nano", messages=HELLO)  # type: ignore[arg-type]
+        await openai_client.chat.completions.create(model="gpt-4.1-nano", messages=HELLO)
     row = await find(raised.value.response.headers["x-respan-log-id"])
     assert (row["status"], row["status_code"]) == ("failed", 429)
     assert "scripted 429" in row["error_message"]
 
 
 async def test_no_key_is_in_a_row(openai_client: openai.AsyncOpenAI, find: Find) -> None:
-    answer = await openai_client.chat.completions.with_raw_response.create(model="gpt-4.1-nano", messages=HELLO)  # type: ignore[arg-type]
+    answer = await openai_client.chat.completions.with_raw_response.create(model="gpt-4.1-nano", messages=HELLO)
     row = await find(answer.headers["x-respan-log-id"])
     assert CALLERS_KEY not in str(row)
     assert "the-providers-own" not in str(row)
