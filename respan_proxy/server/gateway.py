@@ -22,6 +22,7 @@ from respan_proxy.exchange import Exchange, Next, Outcome, Reply, Request, Strea
 from respan_proxy.handlers.answer_errors import error_reply
 from respan_proxy.respan import endpoints
 from respan_proxy.respan.endpoints import Endpoint
+from respan_proxy.server.connections import SERVER
 from respan_proxy.server.reading import read_body
 
 log = logging.getLogger(__name__)
@@ -71,9 +72,10 @@ class Gateway:
         counters.active += 1
         self._idle.clear()
         try:
-            path, _, query = request.raw_path.partition("?")
+            target = request.raw_path
+            path, _, query = (target if target.startswith("/") else _origin_form(target)).partition("?")
             endpoint = endpoints.match(request.method, path)
-            if endpoint is not None and "Upgrade" not in request.headers:
+            if endpoint is not None and ("Upgrade" not in request.headers or not _wants_websocket(request)):
                 counters.requests += 1
                 return await self._exchange(request, path, query, endpoint)
             response = await self.elsewhere(request, path)
@@ -123,7 +125,7 @@ class Gateway:
                 log.exception("call %s was served, but what follows its last byte failed", exchange.id)
 
     async def _send(self, request: web.BaseRequest, reply: Reply, *, close: bool) -> web.StreamResponse:
-        reply.headers.setdefault("Server", "respan-proxy")
+        reply.headers.setdefault("Server", SERVER)
         body = reply.body
         if isinstance(body, bytes):
             whole = web.Response(status=reply.status, headers=reply.headers, body=body)
@@ -153,15 +155,29 @@ class Gateway:
             counters.unauthorized += reply.status == 401
 
     async def _unknown(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
-        if request.headers.get("Upgrade", "").lower() == "websocket":
+        if _wants_websocket(request):
             error: ProxyError = ProxyError("this proxy does not speak WebSocket: use the HTTP API", status=501, kind="not_implemented")
         else:
             error = _not_served(request.method, path)
         dialect = DIALECTS[endpoints.dialect_of(path, request.headers)]
         status, body = dialect.write_error(error, _new_id(time.time()))
-        response = web.Response(status=status, headers=error.headers, body=body, content_type="application/json")
+        response = web.Response(status=status, headers={"Server": SERVER, **error.headers}, body=body, content_type="application/json")
         response.force_close()
         return response
+
+
+def _origin_form(target: str) -> str:
+    """Path and query of a target in absolute form (RFC 9112 3.2.2: to be accepted by every server); any other stays as it is."""
+    scheme, _, rest = target.partition("://")
+    if scheme.lower() not in ("http", "https"):
+        return target
+    slash = rest.find("/")
+    return rest[slash:] if slash != -1 else "/"
+
+
+def _wants_websocket(request: web.BaseRequest) -> bool:
+    """Other upgrades may be ignored: curl and Java ask for `h2c` with every first request and are content with HTTP/1.1."""
+    return "websocket" in request.headers.get("Upgrade", "").lower()
 
 
 def _not_served(method: str, path: str) -> ProxyError:

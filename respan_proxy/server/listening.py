@@ -9,10 +9,9 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiohttp import web
-
 from respan_proxy.config import Listen
 from respan_proxy.errors import ConfigError
+from respan_proxy.server.connections import LINE_BYTES, LINGERING_S, MAX_HEADERS, Connections
 from respan_proxy.server.gateway import Gateway
 
 BACKLOG = 1024
@@ -26,8 +25,16 @@ async def listening(gateway: Gateway, listen: Listen, shutdown_s: float) -> Asyn
     """
     loop = asyncio.get_running_loop()
     # handler_cancellation: without it a caller that leaves during a provider's silence is not noticed (tried).
-    factory = web.Server(
-        gateway, handler_cancellation=True, access_log=None, auto_decompress=False, lingering_time=2.0, keepalive_timeout=75.0
+    factory = Connections(
+        gateway,
+        handler_cancellation=True,
+        access_log=None,
+        auto_decompress=False,
+        lingering_time=LINGERING_S,
+        keepalive_timeout=75.0,
+        max_line_size=LINE_BYTES,
+        max_field_size=LINE_BYTES,
+        max_headers=MAX_HEADERS,
     )
     try:
         if listen.path is not None:
