@@ -58,9 +58,9 @@ async def _commit(reply: Reply, stream: Stream, dialect: Dialect, attempt: Attem
         del reply.headers["Content-Encoding"]
     attempt.is_array = "json" in reply.headers.get("Content-Type", "")
     steps.append(json_array.Framer() if attempt.is_array else sse.Framer())
-    decoder = json_array.Decoder() if attempt.is_array else sse.Decoder()
     stream.steps[:0] = steps
     stream.head_passed = len(steps)
+    first = _FirstData(dialect, attempt.is_array)
     try:
         async for chunk in stream.source:
             for step in steps:
@@ -68,18 +68,45 @@ async def _commit(reply: Reply, stream: Stream, dialect: Dialect, attempt: Attem
             if not chunk:
                 continue
             stream.head.append(chunk)
-            for frame in decoder.feed(chunk):
-                if dialect.is_ping(frame):
-                    continue
-                return dialect.first_error(frame if isinstance(frame, str) else frame.data)
+            if first.is_in(chunk):
+                return first.error
     except UpstreamInterrupted as error:
         raise UpstreamUnavailable(
             f"{error.message}, before its first event", may_have_run=True, status=error.status, kind=error.kind
         ) from error
-    rest = b"".join(step.end(None) for step in steps)
-    return _instead_of_answer(b"".join(stream.head) + rest, attempt.target.provider.name, dialect) or UpstreamError(
+    rest = b""
+    for step in steps:
+        rest = (step.feed(rest) if rest else b"") + step.end(None)
+    if rest:
+        stream.head.append(rest)
+        if first.is_in(rest, last=True):
+            return first.error
+    return _instead_of_answer(b"".join(stream.head), attempt.target.provider.name, dialect) or UpstreamError(
         f"provider {attempt.target.provider.name!r} answered 200 with a stream that holds no event"
     )
+
+
+class _FirstData:
+    """Looks for the first frame that carries data; pings are none. `error` is what it says if it is an error."""
+
+    def __init__(self, dialect: Dialect, is_array: bool) -> None:
+        self._dialect = dialect
+        self._is_array = is_array
+        self._decoder = json_array.Decoder() if is_array else sse.Decoder()
+        self.error: ProxyError | None = None
+
+    def is_in(self, chunk: bytes, *, last: bool = False) -> bool:
+        for piece in (chunk,) if self._is_array else sse.frames(chunk):
+            for frame in self._decoder.feed(piece):
+                if not self._dialect.is_ping(frame):
+                    return self._found(frame)
+        for frame in self._decoder.close() if last else ():
+            return self._found(frame)
+        return False
+
+    def _found(self, frame: sse.Frame | str) -> bool:
+        self.error = self._dialect.first_error(frame)
+        return True
 
 
 def _instead_of_answer(body: bytes, provider: str, dialect: Dialect) -> ProxyError | None:

@@ -17,6 +17,7 @@ from respan_proxy.respan.spans import NANO
 from respan_proxy.wire import sse
 
 _DONE = b"[DONE]"
+_NO_CHOICES = (b'"choices":[]', b'"choices": []')
 
 
 def reshape(config: Config, clock: Callable[[], float]) -> Handler:
@@ -60,17 +61,13 @@ class HideUsage:
     __slots__ = ()
 
     def feed(self, chunk: bytes) -> bytes:
-        if b'"choices":[]' not in chunk and b'"choices": []' not in chunk:
-            return chunk
-        return b"".join([frame for frame in sse.split(chunk) if not _is_usage_frame(frame)])
+        return sse.without(chunk, _NO_CHOICES, _is_usage_frame)
 
     def end(self, error: UpstreamInterrupted | None) -> bytes:
         return b""
 
 
 def _is_usage_frame(frame: bytes) -> bool:
-    if b'"choices":[]' not in frame and b'"choices": []' not in frame:
-        return False
     data = b"\n".join([line[5:] for line in frame.splitlines() if line.startswith(b"data:")])
     try:
         value = orjson.loads(data)

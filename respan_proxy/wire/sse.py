@@ -6,6 +6,7 @@ Rules: WHATWG HTML 9.2.6, with one deviation needed for LLM providers: a last ev
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -178,6 +179,35 @@ def _frames_end(data: bytes | bytearray, start: int) -> int:
         return 0
     # The second byte of the pair may be the CR of a CRLF.
     return at + 3 if data[at + 1 : at + 3] == b"\r\n" else at + 2
+
+
+def frames(chunk: bytes) -> Iterator[bytes]:
+    """Whole frames, as a `Framer` gives them, one by one and no further than asked: for who wants only the first."""
+    start = 0
+    for match in _BLANK_LINE.finditer(chunk):
+        yield chunk[start : match.end()]
+        start = match.end()
+    if start < len(chunk):
+        yield chunk[start:]
+
+
+def without(chunk: bytes, markers: tuple[bytes, ...], is_meant: Callable[[bytes], bool]) -> bytes:
+    """The chunk (whole frames) without the frames that hold one of the markers and are meant; found by search, not by splitting."""
+    for marker in markers:
+        at = chunk.find(marker)
+        while at != -1:
+            if b"\r" in chunk:
+                return b"".join([frame for frame in split(chunk) if not (marker in frame and is_meant(frame))])
+            before = chunk.rfind(b"\n\n", 0, at)
+            start = 0 if before == -1 else before + 2
+            end = chunk.find(b"\n\n", at)
+            end = len(chunk) if end == -1 else end + 2
+            if is_meant(chunk[start:end]):
+                chunk = chunk[:start] + chunk[end:]
+                at = chunk.find(marker, start)
+            else:
+                at = chunk.find(marker, end)
+    return chunk
 
 
 def split(chunk: bytes) -> list[bytes]:
