@@ -12,14 +12,13 @@ import os
 import signal
 import sys
 import time
-import tomllib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from respan_proxy.config import Config, parse, parse_env_file
+from respan_proxy.config import Config, Listen
 from respan_proxy.echo.provider import Echo
 from respan_proxy.errors import ConfigError
 from respan_proxy.exchange import Next, chain
@@ -36,7 +35,9 @@ from respan_proxy.handlers.route import route
 from respan_proxy.handlers.send import send
 from respan_proxy.handlers.trace import Trace
 from respan_proxy.handlers.warn import warn
-from respan_proxy.server.banner import banner
+from respan_proxy.loading import Settings, load
+from respan_proxy.reporting import report
+from respan_proxy.server.banner import banner, facts
 from respan_proxy.server.house import House
 from respan_proxy.server.listening import listening
 from respan_proxy.store.queries import Queries
@@ -54,20 +55,10 @@ GC_THRESHOLDS = (20_000, 20, 50)
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What the command line says; each wins over the environment, which wins over the file."""
-
-    config_path: str | None = None
-    listen: str | None = None
-    database: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
     """What lives as long as the process: a reload replaces the chain and keeps these."""
 
     upstream: Upstream
-    echo: Echo
     writer: Writer
     models: Models
     instance_id: str
@@ -76,6 +67,7 @@ class Parts:
 def compose(config: Config, parts: Parts) -> Next:
     """The chain. A handler sees what the ones before it did on the way in, and what the ones behind it did on the way out."""
     clock = time.monotonic
+    echo = Echo(pace_s=config.echo.pace_ms / 1000, first_byte_s=config.timeouts.first_byte_s, silence_s=config.timeouts.silence_s)
     trace = Trace(parts.writer, config, parts.instance_id, clock)
     return chain(
         answer_errors,  # of strangers, and of callers without a key: no row tells of them
@@ -92,7 +84,7 @@ def compose(config: Config, parts: Parts) -> Next:
         observe(clock),
         keep_secrets,
         judge,
-        last=send(parts.upstream.send, parts.echo.send, parts.instance_id, clock),
+        last=send(parts.upstream.send, echo.send, parts.instance_id, clock),
     )
 
 
@@ -103,48 +95,34 @@ async def running(config: Config) -> AsyncIterator[House]:
         writer = Writer(
             Path(config.database),
             durability=config.durability,
-            retention=Retention(max_age_s=config.retention.age_days * 86_400, max_bytes=config.retention.size_bytes),
+            retention=_retention(config),
             queue_bytes=config.queue_bytes,
         )
         await stack.enter_async_context(writer)
         upstream = await stack.enter_async_context(Upstream())
         queries = Queries(Path(config.database))
         stack.push_async_callback(queries.close)
-        parts = Parts(
-            upstream,
-            Echo(pace_s=config.echo.pace_ms / 1000, first_byte_s=config.timeouts.first_byte_s, silence_s=config.timeouts.silence_s),
-            writer,
-            Models(upstream.send),
-            writer.instance_id,
-        )
+        parts = Parts(upstream, writer, Models(upstream.send), writer.instance_id)
         stack.push_async_callback(parts.models.close)
-        house = House(config, writer, queries, lambda changed: compose(changed, parts))
+
+        def adopt(changed: Config) -> Next:
+            writer.adopt(retention=_retention(changed), queue_bytes=changed.queue_bytes)
+            return compose(changed, parts)
+
+        house = House(config, writer, queries, adopt)
         house.address = await stack.enter_async_context(listening(house.gateway, config.listen, config.limits.shutdown_s))
         yield house
 
 
-def load(settings: Settings, environ: Mapping[str, str]) -> Config:
-    """The configuration as it stands now: file, nearest `.env`, environment, flags. `ConfigError` with every mistake."""
-    env_file = _nearest_env_file(Path.cwd())
-    merged = {**(parse_env_file(env_file.read_text("utf-8", "replace")) if env_file else {}), **environ}
-    path = _config_path(settings, merged)
-    mapping: dict[str, Any] = {}
-    if path is not None:
-        try:
-            mapping = tomllib.loads(path.read_text("utf-8"))
-        except OSError as error:
-            raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError([f"{path}: is not TOML: {error}"]) from error
-    flags = {name: value for name, value in (("listen", settings.listen), ("database", settings.database)) if value is not None}
-    return parse(mapping, merged, str(path or "config.toml"), flags)
+def _retention(config: Config) -> Retention:
+    return Retention(max_age_s=config.retention.age_days * 86_400, max_bytes=config.retention.size_bytes)
 
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit status."""
     try:
         config = load(settings, os.environ)
-        _log_to_stderr(config)
+        report(config)
         return _run_loop(serve(settings, config))
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
@@ -161,8 +139,7 @@ async def serve(settings: Settings, config: Config) -> int:
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, _reload, house, settings)
         settle_garbage_collection()
-        sys.stderr.write(f"{banner(config, house.address)}\n")
-        sys.stderr.flush()
+        _announce(config, house.address)
         await stop.wait()
         log.info("stopping: open calls may finish for %g s", config.limits.shutdown_s)
     return 0
@@ -175,18 +152,37 @@ def settle_garbage_collection() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
+def _announce(config: Config, address: Listen) -> None:
+    if config.log.format == "json":
+        log.info("listening", extra={"facts": facts(config, address)})
+        for warning in config.warnings:
+            log.warning("%s", warning)
+        return
+    sys.stderr.write(f"{banner(config, address)}\n")
+    sys.stderr.flush()
+
+
 def _reload(house: House, settings: Settings) -> None:
     try:
-        config = load(settings, os.environ)
+        config = _beside(house.config, load(settings, os.environ))
     except ConfigError as error:
         for problem in error.problems:
             log.error("reload refused, the old configuration goes on: %s", problem)
         return
-    for name in ("listen", "database"):
-        if getattr(config, name) != getattr(house.config, name):
-            log.warning("reload: %s changes only with a restart", name)
     house.adopt(config)
+    report(config)
     log.info("configuration reloaded")
+
+
+def _beside(running: Config, loaded: Config) -> Config:
+    """What was loaded, but for what only a restart changes. `ConfigError` when it would leave the socket that is open without keys."""
+    fixed = {name: getattr(running, name) for name in ("listen", "database", "durability")}
+    for name, value in fixed.items():
+        if getattr(loaded, name) != value:
+            log.warning("reload: %s changes only with a restart, and stays %s", name, value)
+    if not running.listen.is_loopback and not loaded.keys:
+        raise ConfigError([f"keys: found none, expected one at least while the proxy listens on {running.listen}, beyond this machine"])
+    return replace(loaded, **fixed)
 
 
 def _run_loop(main: Any) -> int:
@@ -195,24 +191,3 @@ def _run_loop(main: Any) -> int:
     except ImportError:
         return asyncio.run(main)  # type: ignore[no-any-return]
     return uvloop.run(main)  # type: ignore[no-any-return]
-
-
-def _config_path(settings: Settings, environ: Mapping[str, str]) -> Path | None:
-    """The file that was named, else `config.toml` here if there is one."""
-    named = settings.config_path or environ.get("RESPAN_PROXY_CONFIG")
-    if named:
-        return Path(named)
-    here = Path("config.toml")
-    return here if here.is_file() else None
-
-
-def _nearest_env_file(folder: Path) -> Path | None:
-    """`.env` here or in the nearest folder above, as python-dotenv finds it."""
-    for candidate in (folder, *folder.parents):
-        if (path := candidate / ".env").is_file() and os.access(path, os.R_OK):
-            return path
-    return None
-
-
-def _log_to_stderr(config: Config) -> None:
-    logging.basicConfig(level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -16,6 +16,8 @@ FLOOR = {
     "respan": 3,
     "config": 3,
     "exchange": 4,
+    "loading": 4,
+    "reporting": 4,
     "policy": 5,
     "telemetry": 5,
     "upstream": 6,

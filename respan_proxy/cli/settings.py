@@ -10,8 +10,8 @@ import click
 from respan_proxy.errors import ConfigError
 
 if TYPE_CHECKING:
-    from respan_proxy.app import Settings
     from respan_proxy.config import Config
+    from respan_proxy.loading import Settings
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -29,7 +29,7 @@ def settings_options(command: Command) -> Command:
 
 def settings(ctx: click.Context) -> Settings:
     """What the flags say, those behind the command's name before those in front of it."""
-    from respan_proxy.app import Settings
+    from respan_proxy.loading import Settings
 
     def flag(name: str) -> str | None:
         here: click.Context | None = ctx
@@ -46,7 +46,7 @@ def configured(ctx: click.Context) -> Config:
     """The configuration as `serve` would have it; ends the command with exit status 1 and every mistake otherwise."""
     import os
 
-    from respan_proxy.app import load
+    from respan_proxy.loading import load
 
     try:
         return load(settings(ctx), os.environ)

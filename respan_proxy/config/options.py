@@ -102,6 +102,7 @@ OPTIONS = (
     Option("timeouts", "first_byte_s", SECONDS, "from the request to the head of the answer; else 504; reasoning models think for minutes"),
     Option("timeouts", "silence_s", SECONDS, "between two pieces of an answer; else the stream ends with an error event"),
     Option("echo", "pace_ms", NUMBER, "between two pieces of the built-in provider's streams"),
+    Option("log", "format", choice("text", "json"), "text for people, or one JSON object a line for programs"),
     Option("log", "level", choice("debug", "info", "warning", "error"), "what is worth a line on stderr"),
 )
 

@@ -27,7 +27,6 @@ _VERSION = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?$")
 
 # Asked for the Host of every keyless request: 10 us the first time, nothing after it.
 @lru_cache(maxsize=256)
-@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address can only mean this machine: `localhost`, what ends in `.localhost` (RFC 6761), 127.0.0.0/8, `::1`."""
     name = host.strip("[]").removesuffix(".").lower()
@@ -229,6 +228,7 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class Log:
+    format: Literal["text", "json"] = "text"
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 

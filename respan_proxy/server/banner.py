@@ -1,4 +1,4 @@
-"""What the terminal says when the proxy is up: where, who answers, where it is remembered, and one call to try."""
+"""What is said when the proxy is up: where, who answers, where it is remembered, and one call to try."""
 
 from __future__ import annotations
 
@@ -8,24 +8,40 @@ from respan_proxy.config import Config, Listen
 
 def banner(config: Config, address: Listen) -> str:
     """A few lines for a person; never a key."""
+    told = facts(config, address)
+    lines = [f"respan-proxy {__version__} listens on {told.pop('address')}"]
+    lines += [f"  {name:<10} {value}" for name, value in told.items()]
+    return "\n".join(lines + [f"  warning    {warning}" for warning in config.warnings])
+
+
+def facts(config: Config, address: Listen) -> dict[str, str]:
+    """The same by name: `address`, `providers`, `keys`, `database`, `try` (a call that works as it stands, but for a key of ours)."""
     keyed = [provider.name for provider in config.providers.values() if provider.usable and not provider.built_in]
     if config.has_provider_key:
         providers = ", ".join(keyed) + " (and echo)"
     else:
         found = f"{', '.join(keyed)}; " if keyed else ""
         providers = f"{found}none with a key, so echo (built in) answers under every known model name; OPENAI_API_KEY or another ends that"
-    keys = "any (loopback only)" if config.any_key else ", ".join(key.name for key in config.keys)
-    base = f"http://{address}" if address.path is None else "http://localhost"
+    base = f"http://{_reached_at(address)}" if address.path is None else "http://localhost"
     curl = "curl" if address.path is None else f"curl --unix-socket {address.path}"
     bearer = "" if config.any_key else " -H 'authorization: Bearer YOUR_KEY'"
     model = "gpt-4.1-nano" if not config.has_provider_key or "openai" in keyed else "echo/hello"
-    lines = [
-        f"respan-proxy {__version__} listens on {base}/api",
-        f"  providers  {providers}",
-        f"  keys       {keys}",
-        f"  database   {config.database}",
-        f"  try        {curl} {base}/api/chat/completions{bearer} -H 'content-type: application/json' "
+    return {
+        "address": f"{base}/api" if address.path is None else f"{address} (/api)",
+        "providers": providers,
+        "keys": "any (loopback only)" if config.any_key else ", ".join(key.name for key in config.keys),
+        "database": config.database,
+        "try": f"{curl} {base}/api/chat/completions{bearer} -H 'content-type: application/json' "
         f"""-d '{{"model":"{model}","messages":[{{"role":"user","content":"hello"}}]}}'""",
-        *(f"  warning    {warning}" for warning in config.warnings),
-    ]
-    return "\n".join(lines)
+    }
+
+
+def _reached_at(address: Listen) -> str:
+    """`address`, or this machine where it stands for all of its addresses: nobody can call 0.0.0.0."""
+    match address.host:
+        case "0.0.0.0":
+            return str(Listen("127.0.0.1", address.port))
+        case "::":
+            return str(Listen("::1", address.port))
+        case _:
+            return str(address)

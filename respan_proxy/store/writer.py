@@ -132,6 +132,11 @@ class Writer:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def adopt(self, *, retention: Retention, queue_bytes: int) -> None:
+        """From now on these limits hold."""
+        self._retention = retention
+        self._limit_bytes = queue_bytes
+
     async def start(self) -> None:
         """Open the database and begin to write. `ConfigError` when another proxy writes to it or a newer one shaped it;
         any other trouble with the file is logged and waited out."""

@@ -13,14 +13,15 @@ from click.testing import CliRunner
 import respan_proxy
 from respan_proxy import app, cli
 from respan_proxy.cli import COMMANDS, main
+from respan_proxy.loading import Settings
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[app.Settings]:
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """What `serve` was asked to serve; nothing is served."""
-    seen: list[app.Settings] = []
+    seen: list[Settings] = []
 
-    def run(settings: app.Settings) -> int:
+    def run(settings: Settings) -> int:
         seen.append(settings)
         return 0
 
@@ -74,9 +75,9 @@ def test_every_command_in_the_table_exists_and_explains_itself(name: str) -> Non
         ["--config", "b.toml", "--listen", "1", "serve", "--config", "a.toml", "--database", "d.db"],
     ],
 )
-def test_without_a_command_it_serves_and_flags_count_on_both_sides(arguments: list[str], served: list[app.Settings]) -> None:
+def test_without_a_command_it_serves_and_flags_count_on_both_sides(arguments: list[str], served: list[Settings]) -> None:
     assert CliRunner().invoke(main, arguments).exit_code == 0
-    assert served == [app.Settings(config_path="a.toml", listen="1", database="d.db")]
+    assert served == [Settings(config_path="a.toml", listen="1", database="d.db")]
 
 
 def test_the_exit_status_of_serving_is_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
