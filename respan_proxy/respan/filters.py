@@ -200,7 +200,7 @@ def _field(name: str) -> Field:
     if name.startswith("properties__") and len(name) > len("properties__"):
         return Field("properties", "json", name.removeprefix("properties__"))
     if (kind := FIELDS.get(name)) is None:
-        raise RequestRejected(f"unknown filter field {name!r}{_near(name, FIELDS)}; keys of metadata are written metadata__KEY", param=name)
+        raise RequestRejected(f"unknown filter field {name!r}; keys of metadata are written metadata__KEY{_near(name, FIELDS)}", param=name)
     return Field(ALIASES.get(name, name), kind)
 
 
@@ -317,7 +317,7 @@ def _environment(plain: Mapping[str, Any]) -> list[Condition]:
 
 def _window(plain: Mapping[str, Any], conditions: Sequence[Condition], now: float) -> list[Condition]:
     """From `start_time` to `end_time`; the last 24 hours when neither is said and no filter is about time."""
-    start, end = (time_of(value, name) if (value := plain.get(name)) else None for name in ("start_time", "end_time"))
+    start, end = (None if (value := plain.get(name)) in (None, "") else time_of(value, name) for name in ("start_time", "end_time"))
     if start is None and not any(condition.field.kind == "time" for condition in conditions):
         start = (now if end is None else end) - WINDOW_S
     window = []

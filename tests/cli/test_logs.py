@@ -1,0 +1,224 @@
+"""`logs` shows what was remembered: a table to a person, fields or JSON to a program, one call whole."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from respan_proxy.cli import log_views, main
+from respan_proxy.cli.logs import _query, follow_calls
+from respan_proxy.respan.spans import Content, Row
+from respan_proxy.store.queries import Queries
+from respan_proxy.store.views import whole
+from respan_proxy.store.writer import Writer
+
+ASKED = {"model": "gpt-4.1-nano", "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Good morning!"}]}
+SAID = [
+    {
+        "role": "assistant",
+        "content": "Good morning to you.",
+        "reasoning_content": "They greet.",
+        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "wave", "arguments": '{"hand":"left"}'}}],
+    }
+]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path, now = tmp_path / "calls.db", time.time()
+    rows = [
+        Row("aaaa0001", status="success", status_code=200, model="gpt-4.1-nano", provider_id="openai", timestamp=now - 30, latency=0.25),
+        Row("aaaa0002", status="failed", status_code=500, model="claude-sonnet", provider_id="anthropic", timestamp=now - 20, latency=3.0),
+        Row("bbbb0003", status="success", status_code=200, model="gpt-4.1", timestamp=now - 200_000, metadata={"team": "blue"}),
+    ]
+    rows[0].cost, rows[0].cost_source, rows[0].prompt_tokens, rows[0].completion_tokens = 12_500, "genai-prices", 12, 3
+    rows[0].attempts = [{"provider_id": "openai", "status_code": 200}]
+    rows[1].error_message = "the provider is overloaded"
+    content = Content(
+        request_headers=[("authorization", "Bearer ***")],
+        request_body=json.dumps(ASKED).encode(),
+        answer=[(0.1, b"data: 1\n\n")],
+        reply=json.dumps(SAID).encode(),
+    )
+
+    async def fill() -> None:
+        async with Writer(path) as writer:
+            for row in rows:
+                writer.finish(row, content)
+
+    asyncio.run(fill())
+    return path
+
+
+def logs(database: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["logs", "--database", str(database), *arguments])
+
+
+def listed(result: Result) -> list[str]:
+    assert result.exit_code == 0, result.output
+    return [line.split("\t")[0] for line in result.stdout.splitlines()]
+
+
+def test_a_program_reads_fields_newest_last_of_the_last_day(database: Path) -> None:
+    result = logs(database)
+    assert listed(result) == ["aaaa0001", "aaaa0002"]
+    first = result.stdout.splitlines()[0].split("\t")
+    assert first[2:] == ["success", "200", "openai", "gpt-4.1-nano", "12", "3", "0.000012500", "0.250000000"]
+    assert "\x1b" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--failed"], ["aaaa0002"]),
+        (["-m", "GPT"], ["aaaa0001"]),
+        (["--since", "all"], ["bbbb0003", "aaaa0001", "aaaa0002"]),
+        (["--since", "25s"], ["aaaa0002"]),
+        (["--since", "2020-01-01", "-n", "1"], ["aaaa0002"]),
+        (["-w", "latency__gt=2"], ["aaaa0002"]),
+        (["-s", "all", "-w", "metadata__team=blue"], ["bbbb0003"]),
+        (["-w", "model__contains=gpt", "-w", "status=success"], ["aaaa0001"]),
+    ],
+)
+def test_filters_choose(database: Path, arguments: list[str], expected: list[str]) -> None:
+    assert listed(logs(database, *arguments)) == expected
+
+
+def test_json_is_one_object_a_line(database: Path) -> None:
+    rows = [json.loads(line) for line in logs(database, "--json").stdout.splitlines()]
+    assert [row["id"] for row in rows] == ["aaaa0001", "aaaa0002"]
+    assert rows[0]["cost"] == 0.0000125
+
+
+def test_one_call_is_shown_whole_by_the_start_of_its_id(database: Path) -> None:
+    shown = logs(database, "aaaa0001").stdout
+    for said in ("aaaa0001", "openai gpt-4.1-nano", "12 > 3", "$0.000013", "Bearer ***", "Be kind.", "Good morning!", "They greet."):
+        assert said in shown
+    assert 'wave({"hand":"left"})' in shown
+    assert "the provider is overloaded" in logs(database, "aaaa0002").stdout
+    assert logs(database, "bbbb").stdout.startswith("call bbbb0003")
+
+
+def test_one_call_as_json_is_all_that_is_known(database: Path) -> None:
+    call = json.loads(logs(database, "aaaa0001", "--json").stdout)
+    assert call["completion_message"] == SAID[0]
+    assert call["frames"] == [{"time": 0.1, "data": "data: 1\n\n"}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nobody"], "no call has an id that begins with 'nobody'"),
+        (["aaaa"], "2 calls have ids that begin with 'aaaa'"),
+        (["-w", "modle=x"], "did you mean 'model'"),
+        (["-w", "model"], "expected FIELD=VALUE"),
+        (["--since", "yesterday"], "ISO 8601"),
+    ],
+)
+def test_mistakes_are_named(database: Path, arguments: list[str], said: str) -> None:
+    result = logs(database, *arguments)
+    assert result.exit_code != 0
+    assert said in result.stderr
+
+
+def test_a_missing_database_is_said(tmp_path: Path) -> None:
+    result = logs(tmp_path / "none.db")
+    assert result.exit_code == 1
+    assert "no such file" in result.stderr
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+async def test_a_person_sees_a_table_in_colour(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "TERM", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    queries, out = Queries(database), Terminal()
+    page = await queries.find(_query(10, "24h", None, False, ()))
+    await queries.close()
+    table = log_views.Table(out)
+    table.show([found.row | {"id": found.row["unique_id"]} for found in page.found])
+    table.show([])
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 3
+    assert "latency" in lines[0]
+    assert "\x1b[31mfailed 500" in lines[1]
+    assert "$0.000013" in lines[2]
+
+
+async def test_a_person_is_told_when_there_is_nothing(database: Path) -> None:
+    out = Terminal()
+    log_views.Table(out).show([])
+    assert "no calls" in out.getvalue()
+
+
+class Enough(Exception):
+    pass
+
+
+async def test_following_shows_each_call_once_as_it_ends(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    shown: list[list[str]] = []
+
+    def show(rows: list[dict[str, Any]]) -> None:
+        shown.append([row["id"] for row in rows])
+
+    async with Writer(path) as writer:
+
+        async def remember(*steps: Callable[[], None]) -> None:
+            for step in steps:
+                step()
+            assert await writer.barrier(30)
+
+        def pauses(*moves: Awaitable[None]) -> Callable[[], Awaitable[None]]:
+            waiting = list(moves)
+
+            async def pause() -> None:
+                if not waiting:
+                    raise Enough
+                await waiting.pop(0)
+
+            return pause
+
+        now = time.time()
+        await remember(lambda: writer.finish(Row("before", status="success", timestamp=now), None))
+        pause = pauses(
+            remember(lambda: writer.begin(Row("one", timestamp=now))),
+            remember(lambda: writer.finish(Row("two", status="success", timestamp=now), None)),
+            remember(lambda: writer.finish(Row("one", status="failed", timestamp=now), None)),
+        )
+        queries = Queries(path)
+        with pytest.raises(Enough):
+            await follow_calls(queries, _query(20, "24h", None, False, ()), set(), show, pause)
+        await queries.close()
+    assert shown == [["two"], ["one"]]
+
+
+async def test_a_call_shown_whole_says_what_was_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    async with Writer(path) as writer:
+        writer.finish(Row("one", status="success", bodies_dropped=True, start_time=time.time()), None)
+        assert await writer.barrier(30)
+        queries = Queries(path)
+        found = await queries.get("one")
+        await queries.close()
+    assert found is not None
+    out = io.StringIO()
+    log_views.exchange(whole(found), out)
+    assert "memory for waiting calls was short" in out.getvalue()
