@@ -26,7 +26,8 @@ _COLUMNS = (
 )
 # Columns of the row that its head says already, or that say nothing to a person.
 _SAID = frozenset(
-    {"id", "unique_id", "status", "status_code", "model", "provider_id", "timestamp", "start_time", "latency", "cost", "attempts"}
+    {"id", "unique_id", "status", "status_code", "model", "provider_id", "timestamp", "start_time", "latency", "cost", "cost_source"}
+    | {"attempts", "error_message", "blurred"}
 )
 _CONTENT = frozenset({"input", "output", "prompt_messages", "completion_message", "completion_messages", "full_request", "full_response"})
 
