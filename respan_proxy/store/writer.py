@@ -179,9 +179,14 @@ class Writer:
         if self._settled >= number or self._task is None:
             return self._settled >= number
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._barriers.append((number, done))
+        waiting = (number, done)
+        self._barriers.append(waiting)
         self._hurry.set()
-        await asyncio.wait([done], timeout=timeout_s)
+        try:
+            await asyncio.wait([done], timeout=timeout_s)
+        finally:
+            if not done.done():
+                self._barriers.remove(waiting)
         return done.done()
 
     def status(self) -> WriterStatus:
@@ -330,7 +335,7 @@ class Writer:
         for number, done in self._barriers:
             if number <= self._settled and not done.done():
                 done.set_result(None)
-        self._barriers = [(number, done) for number, done in self._barriers if number > self._settled and not done.done()]
+        self._barriers = [(number, done) for number, done in self._barriers if number > self._settled]
         return True
 
     def _failed(self, error: Exception) -> None:
