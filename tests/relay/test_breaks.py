@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sqlite3
 from typing import Any
 
 import aiohttp
 import pytest
 
+from respan_proxy.store.bodies import unpack
 from tests.conftest import ANTHROPIC_KEY, OPENAI_KEY, Proxy, StartProxy
 from tests.fakes import recordings
 from tests.fakes.provider import Act, Answer, FakeProvider, garbage, html, silent, streamed, whole
@@ -204,15 +206,16 @@ async def test_secrets_reach_no_file(
     proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession, row_of: Any, tmp_path: Any
 ) -> None:
     secret = "sk-customers-own-credential"
-    body = {**CHAT, "customer_credentials": {"openai": {"api_key": secret}}, "respan_params": {"credential_override": {"gpt-4o": {"api_key": secret}}}}
+    body = {
+        **CHAT,
+        "customer_credentials": {"openai": {"api_key": secret}},
+        "respan_params": {"credential_override": {"gpt-4o": {"api_key": secret}}},
+    }
     headers = {"Authorization": "Bearer sk-callers-own-credential", "x-openrouter-api-key": secret, "Cookie": f"session={secret}"}
     async with client.post(f"{proxy.base}/chat/completions?key={secret}", json=body, headers=headers) as response:
         assert response.status == 200
     assert secret not in json.dumps(await row_of(proxy, response))
     await proxy.house.writer.barrier(5)
-    from respan_proxy.store.bodies import unpack  # bodies are compressed: looked into as they lie there
-    import sqlite3
-
     with sqlite3.connect(proxy.house.writer.path) as database:
         dump = "\n".join(database.iterdump())
         kept = [unpack(encoding, data) for encoding, data in database.execute("SELECT enc, data FROM body")]
@@ -222,9 +225,7 @@ async def test_secrets_reach_no_file(
         assert word not in everything
 
 
-async def test_a_base_url_that_points_back_here_is_found_out(
-    start_proxy: StartProxy, client: aiohttp.ClientSession
-) -> None:
+async def test_a_base_url_that_points_back_here_is_found_out(start_proxy: StartProxy, client: aiohttp.ClientSession) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -17,11 +17,16 @@ from tests.conftest import Proxy, StartProxy
 from tests.fakes import recordings
 from tests.fakes.provider import Act, Answer, FakeProvider, gzipped, in_pieces, streamed, whole
 
-ODD = b'{ "model" : "gpt-4.1-nano",\n\t"messages":[{"role":"user","content":"caf\\u00e9 \\/ \xe2\x98\x83"}], "temperature":1e0, "n":2, "seed":1, "seed":2, "x":null }'
+ODD = (
+    b'{ "model" : "gpt-4.1-nano",\n\t"messages":[{"role":"user","content":"caf\\u00e9 \\/ \xe2\x98\x83"}], '
+    b'"temperature":1e0, "n":2, "seed":1, "seed":2, "x":null }'
+)
 JSON = {"Content-Type": "application/json"}
 
 
-async def post(client: aiohttp.ClientSession, url: str, body: bytes | dict[str, Any], headers: dict[str, str] | None = None) -> tuple[aiohttp.ClientResponse, bytes]:
+async def post(
+    client: aiohttp.ClientSession, url: str, body: bytes | dict[str, Any], headers: dict[str, str] | None = None
+) -> tuple[aiohttp.ClientResponse, bytes]:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     async with client.post(url, data=io.BytesIO(data), headers=JSON | (headers or {})) as response:
         return response, await response.read()
@@ -41,7 +46,8 @@ async def test_only_respans_parameters_are_taken_out(proxy: Proxy, provider: Fak
 
 async def test_an_answer_comes_back_byte_for_byte(proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession) -> None:
     answer = b'{"id":"c1","object":"chat.completion","choices":[],"new_field_2027":{"z":[1.50]},\n "created" : 1e3, "model":"m"}\n'
-    headers = {"x-request-id": "req_u1", "openai-processing-ms": "12", "x-ratelimit-remaining-requests": "99", "set-cookie": "a=b", "Keep-Alive": "5"}
+    passed = {"x-request-id": "req_u1", "openai-processing-ms": "12", "x-ratelimit-remaining-requests": "99"}
+    headers = {**passed, "set-cookie": "a=b", "Keep-Alive": "5"}
     provider.will(whole(answer, headers=headers))
     response, body = await post(client, f"{proxy.base}/chat/completions", {"model": "gpt-4o", "messages": []})
     assert body == answer
@@ -135,7 +141,11 @@ async def test_head_and_first_chunk_of_an_unknown_kind_of_stream_pass(
     proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession
 ) -> None:
     """Gemini without alt=sse: one JSON array, written piece by piece."""
-    body = b'[{"candidates":[{"content":{"parts":[{"text":"a"}],"role":"model"}}]}\n,\r\n{"candidates":[{"content":{"parts":[{"text":"b"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":2,"totalTokenCount":3}}\n]'
+    body = (
+        b'[{"candidates":[{"content":{"parts":[{"text":"a"}],"role":"model"}}]}\n,\r\n'
+        b'{"candidates":[{"content":{"parts":[{"text":"b"}]},"finishReason":"STOP"}],'
+        b'"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":2,"totalTokenCount":3}}\n]'
+    )
     provider.will(Answer(200, (("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")), in_pieces(body, 5)))
     _, got = await post(client, f"{proxy.base}/google/gemini/v1beta/models/gemini-2.5-flash:streamGenerateContent", {"contents": []})
     assert got == body
