@@ -241,6 +241,8 @@ def _unavailable(provider: Provider, error: BaseException) -> UpstreamUnavailabl
         case aiohttp.ServerTimeoutError() | TimeoutError():
             message = f"provider {name!r} ({host}) did not begin to answer within {provider.timeouts.first_byte_s:g} s"
             return UpstreamUnavailable(message, may_have_run=True, status=504, kind="timeout")
+        case aiohttp.ClientResponseError():
+            return UpstreamUnavailable(f"provider {name!r} ({host}) answered with something that is not HTTP", may_have_run=True)
         case aiohttp.ClientConnectorError() | aiohttp.InvalidURL():
             return UpstreamUnavailable(f"provider {name!r} ({host}) cannot be reached: {_cause(error)}", may_have_run=False)
         case _:

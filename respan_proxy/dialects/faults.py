@@ -83,7 +83,8 @@ def read_error(status: int, body: bytes) -> ProxyError:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        document = None
+        text = body[:_SHOWN].decode("utf-8", "replace").strip()
+        document = None if text.startswith("<") else {"message": text}  # a page says less than its status
     return error_of(document, status)
 
 

@@ -12,13 +12,19 @@ import orjson
 from multidict import CIMultiDict
 
 from respan_proxy.dialects.dialect import Dialect
-from respan_proxy.errors import ProxyError, UpstreamError, UpstreamInterrupted, UpstreamUnavailable
-from respan_proxy.exchange import Attempt, Exchange, Next, Reply, Step, Stream
+from respan_proxy.errors import ProxyError, RequestRejected, TooLarge, UpstreamError, UpstreamInterrupted, UpstreamUnavailable
+from respan_proxy.exchange import Attempt, Exchange, Next, Reply, Stream, Target
 from respan_proxy.handlers.send import bound
 from respan_proxy.wire import encoding, json_array, sse
 
 # An error that stands instead of an answer names itself in its first words; orjson then decides.
 ERROR_WITHIN_BYTES = 400
+
+# Of an answer that was compressed unasked; more is not looked into.
+MOST_DECODED_BYTES = 8 * 1024 * 1024
+
+# Google says only in the body how long to wait; clients look at the header.
+_WAITING = frozenset({429, 503})
 
 _JUDGED_KINDS = frozenset({"generate", "embed", "count"})
 
@@ -26,100 +32,136 @@ _JUDGED_KINDS = frozenset({"generate", "embed", "count"})
 async def judge(exchange: Exchange, call_next: Next) -> Reply:
     reply = await call_next(exchange)
     target, attempt = bound(exchange)
-    body = reply.body
-    if isinstance(body, Stream):
-        if exchange.endpoint.kind != "generate":
+    kind = exchange.endpoint.kind
+    error: ProxyError | None
+    if isinstance(stream := reply.body, Stream):
+        if kind != "generate":
             return reply
         try:
-            error = await _commit(reply, body, target.dialect, attempt)
+            error = await _commit(reply, stream, target.dialect, attempt)
         except BaseException:
             await reply.aclose()
             raise
-        if error is None:
-            return reply
-        await reply.aclose()
-        return _failed(reply, b"".join(body.head), error, target.dialect, exchange.id, attempt)
+        if error is not None:
+            await stream.aclose()
+            return _failed(reply, b"".join(stream.head), error, target.dialect, exchange.id, attempt)
+    if isinstance(body := reply.body, Stream):
+        return reply
     if reply.status >= 400:
+        if "Content-Encoding" in reply.headers:
+            reply.body = body = _readable(reply, body)
         if "Content-Encoding" not in reply.headers and not _is_error_body(body):
             told = target.dialect.read_error(reply.status, body)
             return _failed(reply, body, told, target.dialect, exchange.id, attempt, status=reply.status)
-    elif reply.status == 200 and exchange.endpoint.kind in _JUDGED_KINDS and "Content-Encoding" not in reply.headers:
-        error = _instead_of_answer(body, target.provider.name, target.dialect)
+        if reply.status in _WAITING and "Retry-After" not in reply.headers:
+            reply.headers.update(target.dialect.read_error(reply.status, body).headers)
+    elif kind in _JUDGED_KINDS:
+        error = _instead_of_answer(reply, body, target)
         if error is not None:
             return _failed(reply, body, error, target.dialect, exchange.id, attempt)
     return reply
 
 
 async def _commit(reply: Reply, stream: Stream, dialect: Dialect, attempt: Attempt) -> ProxyError | None:
-    """Read until the first data frame; what was read stays in `stream.head`. Returns the error that the frame is, if it is one."""
-    steps: list[Step] = []
+    """Read until the first data frame; what was read stays in `stream.head`. Returns the error that the frame is, if it is one.
+
+    A provider that does not stream and answers with one JSON object makes the reply a whole one.
+    """
+    provider = attempt.target.provider.name
+    layers: list[encoding.Inflate] = []
     if coding := reply.headers.get("Content-Encoding"):
-        steps.append(encoding.Inflate(coding))
+        try:
+            layers.append(encoding.Inflate(coding))
+        except encoding.EncodingProblem:
+            return UpstreamError(f"provider {provider!r} compressed its stream, though asked not to, in a way nobody here reads ({coding})")
         del reply.headers["Content-Encoding"]
     attempt.is_array = "json" in reply.headers.get("Content-Type", "")
-    steps.append(json_array.Framer() if attempt.is_array else sse.Framer())
-    stream.steps[:0] = steps
-    stream.head_passed = len(steps)
-    first = _FirstData(dialect, attempt.is_array)
+    framer = json_array.Framer() if attempt.is_array else sse.Framer()
+    decoder = json_array.Decoder() if attempt.is_array else sse.Decoder()
+    stream.steps[:0] = [*layers, framer]
+    stream.head_passed = len(layers) + 1
+    begun = False
     try:
         async for chunk in stream.source:
-            for step in steps:
-                chunk = step.feed(chunk)
+            for layer in layers:
+                chunk = layer.feed(chunk)
+            if attempt.is_array and not begun and (begun := bool(chunk.strip())) and chunk.lstrip()[:1] == b"{":
+                attempt.is_array = False
+                reply.body = await _whole(chunk, stream, layers)
+                return None
+            chunk = framer.feed(chunk)
             if not chunk:
                 continue
             stream.head.append(chunk)
-            if first.is_in(chunk):
-                return first.error
+            for frame in decoder.feed(chunk):
+                data = frame if isinstance(frame, str) else frame.data
+                if dialect.is_ping(frame) or not data.strip():
+                    continue
+                if not _looks_like_an_object(data):
+                    return UpstreamError(f"provider {provider!r} answered {reply.status} with a stream that begins with {data[:80]!r}")
+                return dialect.first_error(data)
+        rest = b"".join([step.end(None) for step in (*layers, framer)])
     except UpstreamInterrupted as error:
         raise UpstreamUnavailable(
             f"{error.message}, before its first event", may_have_run=True, status=error.status, kind=error.kind
         ) from error
-    rest = b""
-    for step in steps:
-        rest = (step.feed(rest) if rest else b"") + step.end(None)
-    if rest:
-        stream.head.append(rest)
-        if first.is_in(rest, last=True):
-            return first.error
-    return _instead_of_answer(b"".join(stream.head), attempt.target.provider.name, dialect) or UpstreamError(
-        f"provider {attempt.target.provider.name!r} answered 200 with a stream that holds no event"
+    body = b"".join(stream.head) + rest
+    return _instead_of_answer(reply, body, attempt.target) or UpstreamError(
+        f"provider {provider!r} answered {reply.status} with a stream that holds no event"
     )
 
 
-class _FirstData:
-    """Looks for the first frame that carries data; pings are none. `error` is what it says if it is an error."""
-
-    def __init__(self, dialect: Dialect, is_array: bool) -> None:
-        self._dialect = dialect
-        self._is_array = is_array
-        self._decoder = json_array.Decoder() if is_array else sse.Decoder()
-        self.error: ProxyError | None = None
-
-    def is_in(self, chunk: bytes, *, last: bool = False) -> bool:
-        for piece in (chunk,) if self._is_array else sse.frames(chunk):
-            for frame in self._decoder.feed(piece):
-                if not self._dialect.is_ping(frame):
-                    return self._found(frame)
-        for frame in self._decoder.close() if last else ():
-            return self._found(frame)
-        return False
-
-    def _found(self, frame: sse.Frame | str) -> bool:
-        self.error = self._dialect.first_error(frame)
-        return True
+async def _whole(first: bytes, stream: Stream, layers: list[encoding.Inflate]) -> bytes:
+    """The rest of a body that is no stream, taken together with its first piece."""
+    pieces = [first]
+    async for chunk in stream.source:
+        for layer in layers:
+            chunk = layer.feed(chunk)
+        pieces.append(chunk)
+    for layer in layers:
+        layer.end(None)
+    return b"".join(pieces)
 
 
-def _instead_of_answer(body: bytes, provider: str, dialect: Dialect) -> ProxyError | None:
-    """The error that a 200's whole body is, or None when it is an answer."""
+def _looks_like_an_object(data: str) -> bool:
+    """Whether it begins and ends like one; `first_error` parses it anyway, and a big one should not be parsed twice."""
+    data = data.strip()
+    return data.startswith("{") and data.endswith("}")
+
+
+def _instead_of_answer(reply: Reply, body: bytes, target: Target) -> ProxyError | None:
+    """The error that a whole body without an error's status is, or None when it is an answer."""
+    provider, status = target.provider.name, reply.status
+    if 300 <= status < 400:
+        # Followed by nobody: a client would take its key, ours, to wherever this leads.
+        place = reply.headers.get("Location", "").partition("?")[0]
+        return UpstreamError(f"provider {provider!r} answered {status}, a redirect to {place!r}: is its base URL right?")
+    if coding := reply.headers.get("Content-Encoding"):
+        try:
+            body = encoding.decode(body, coding, MOST_DECODED_BYTES)
+        except encoding.EncodingProblem as problem:
+            return None if problem.status == 415 else UpstreamError(f"provider {provider!r} answered {status}, but {problem}")
+        except TooLarge:
+            return None
     if not body.strip():
-        return UpstreamError(f"provider {provider!r} answered 200 with an empty body")
+        return UpstreamError(f"provider {provider!r} answered {status} with an empty body")
     if body[:ERROR_WITHIN_BYTES].lstrip()[:1] not in (b"{", b"["):
-        return UpstreamError(f"provider {provider!r} answered 200 with something that is not JSON: {_glimpse(body)}")
+        return UpstreamError(f"provider {provider!r} answered {status} with something that is not JSON: {_glimpse(body)}")
     if body.rstrip()[-1:] not in (b"}", b"]"):
-        return UpstreamError(f"provider {provider!r} answered 200 with JSON that ends in the middle")
+        return UpstreamError(f"provider {provider!r} answered {status} with JSON that ends in the middle")
     if b'"error"' in body[:ERROR_WITHIN_BYTES] and _is_error_body(body):
-        return dialect.read_error(200, body)
+        return target.dialect.read_error(200, body)
     return None
+
+
+def _readable(reply: Reply, body: bytes) -> bytes:
+    """An error's body without its compression, which nobody asked for: what is in it must be looked at. As it is if that cannot be."""
+    try:
+        body = encoding.decode(body, reply.headers["Content-Encoding"], MOST_DECODED_BYTES)
+    except RequestRejected:
+        return body
+    del reply.headers["Content-Encoding"]
+    return body
 
 
 def _is_error_body(body: bytes) -> bool:
@@ -141,7 +183,8 @@ def _failed(
     attempt.original = original
     attempt.notes.append(f"answered {reply.status}: {error.message}")
     headers = CIMultiDict(reply.headers)
-    headers.popall("Content-Encoding", None)
+    for name in ("Content-Encoding", "Location"):
+        headers.popall(name, None)
     headers["Content-Type"] = "application/json"
     headers.update(error.headers)
     return Reply(status or mapped, headers, body)

@@ -1,6 +1,6 @@
 """Providers echo keys in their errors; the caller and the log get `***` instead.
 
-The one exception to byte truth beside usage: error bodies up to 64 KB, and any stream that carries a key.
+The one exception to byte truth beside usage: error bodies, as far as they are remembered, and any stream that carries a key.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from respan_proxy.exchange import Exchange, Next, Reply, Stream
 from respan_proxy.handlers.send import bound
 from respan_proxy.wire.headers import scrub
 
-SCRUBBED_BYTES = 65_536
+# What a row keeps at the most; looking through it takes 50 us a megabyte.
+SCRUBBED_BYTES = 8 * 1024 * 1024
 
 # Nobody's secret is shorter, and replacing a short word would garble honest text.
 SHORTEST_SECRET = 8
@@ -26,6 +27,7 @@ async def keep_secrets(exchange: Exchange, call_next: Next) -> Reply:
         secrets = _secrets(exchange)
         reply.body = scrub(body, secrets)
         _, attempt = bound(exchange)
+        attempt.notes[:] = [scrub(note.encode(), secrets).decode() for note in attempt.notes]
         if attempt.original is not None:
             attempt.original = scrub(attempt.original, secrets)
     return reply
