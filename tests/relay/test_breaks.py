@@ -75,7 +75,7 @@ async def test_a_stream_that_just_ends_is_a_break(
 
 ERRORS_FIRST = {
     "chat": b'data: {"error":{"message":"Overloaded","type":"overloaded_error","code":"boom"}}\n\n',
-    "responses": b'event: error\ndata: {"type":"error","code":"rate_limit_exceeded","message":"slow down","param":null,"sequence_number":0}\n\n',
+    "responses": b'event: error\ndata: {"type":"error","code":"rate_limit_exceeded","message":"slow down","sequence_number":0}\n\n',
     "messages": b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n',
     "gemini": b'data: {"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}\r\n\r\n',
 }
