@@ -110,7 +110,7 @@ async def running(config: Config) -> AsyncIterator[House]:
             return compose(changed, parts)
 
         house = House(config, writer, queries, adopt)
-        house.address = await stack.enter_async_context(listening(house.gateway, config.listen, config.limits.shutdown_s))
+        house.address = await stack.enter_async_context(listening(house.gateway, config.listen, config.limits))
         yield house
 
 

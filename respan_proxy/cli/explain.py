@@ -39,7 +39,7 @@ def ways_of(model: str, config: Config, pin: str | None = None) -> list[dict[str
             found = route(model, endpoint, config, pin=pin)
             name = found.model or model
             url = "in this process" if found.provider.built_in else found.provider.url(endpoint.path, name, version=endpoint.version)
-            way |= {"provider": found.provider.name, "model": name, "url": url, "reason": "; ".join((found.reason, *found.warnings))}
+            way |= {"provider": found.provider.name, "model": name, "url": url, "reason": found.reason}
         except RequestRejected as refusal:
             way["refused"] = str(refusal)
         ways.append(way)

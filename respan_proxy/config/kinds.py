@@ -111,6 +111,14 @@ def _table(value: object) -> dict[str, str]:
     return {str(key): _text(item) for key, item in value.items()}
 
 
+def _origins(value: object) -> tuple[str, ...]:
+    found = _texts(value)
+    # As browsers write them. "*" is none: it would let every website in.
+    if not all(re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s*?#@A-Z]+", text) for text in found):
+        raise Unfit
+    return found
+
+
 def _listen(value: object) -> Listen:
     return parse_listen(_text(value))
 
@@ -202,6 +210,7 @@ NUMBER = Kind("a number, not negative", _number, literal)
 SECONDS = Kind("a number of seconds above 0", _wait, literal)
 SIZE = Kind('a size: bytes as a number, or a string like "64 MB" or "2 GiB"', _size, _write_size)
 TEXTS = Kind("a list of strings", _texts, literal)
+ORIGINS = Kind('a list of origins as browsers send them: "https://host[:port]", no path, no "*"', _origins, literal)
 TABLE = Kind("a table of strings", _table, literal)
 LISTEN = Kind('"HOST:PORT" or "unix:PATH"', _listen, literal)
 URL = Kind("an http:// or https:// URL without user name, query and fragment", _url, literal)

@@ -12,6 +12,7 @@ from respan_proxy.config.kinds import (
     HEADERS,
     LISTEN,
     NUMBER,
+    ORIGINS,
     PROXY_URL,
     SECONDS,
     SECRET,
@@ -60,7 +61,10 @@ OPTIONS = (
     ),
     Option("server", "allowed_hosts", TEXTS, "further values of Host that a keyless proxy answers to (a DNS name of this machine)"),
     Option(
-        "server", "allowed_origins", TEXTS, "web pages that may call us from a browser, as https://host[:port]; answered with CORS headers"
+        "server",
+        "allowed_origins",
+        ORIGINS,
+        "web pages that may call us from a browser, as https://host[:port]; answered with CORS headers",
     ),
     Option(
         "server",
@@ -95,7 +99,7 @@ OPTIONS = (
     Option("retention", "age_days", NUMBER, "rows older than this go; 0 keeps them"),
     Option("retention", "size_bytes", SIZE, "the oldest bodies, then rows, go when the database is larger; 0 keeps them"),
     Option("limits", "request_bytes", SIZE, "a longer request, also after decompression, is answered 413"),
-    Option("limits", "header_bytes", SIZE, "a longer request line or header is answered 400; agents send large ones"),
+    Option("limits", "header_bytes", SIZE, "a longer request line or header is answered 431; agents send large ones (restart to change)"),
     Option("limits", "upload_s", SECONDS, "a body that has not arrived by then is answered 408"),
     Option("limits", "shutdown_s", SECONDS, "how long open streams may go on after SIGTERM"),
     Option("timeouts", "connect_s", SECONDS, "to a provider's socket, TLS included; else 504"),

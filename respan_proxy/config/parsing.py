@@ -192,7 +192,9 @@ class _Parser:
         found: dict[str, Provider] = {}
         for name, row in rows.items():
             if row.built_in:
-                found[name] = Provider(name, dialects=row.dialects, auth=Auth.named(row.auth), built_in=True)
+                found[name] = Provider(
+                    name, dialects=row.dialects, auth=Auth.named(row.auth), request_bytes=config.limits.request_bytes, built_in=True
+                )
                 if name in tables:
                     self._complain(f"providers.{name}", tables[name], "another name: this one is built in")
             elif provider := self._provider(row, tables.get(name), config):
@@ -256,7 +258,7 @@ class _Parser:
             proxy=value["proxy"],
             ca_file=value["ca_file"] or None,
             timeouts=Timeouts(*(value[limit] or getattr(config.timeouts, limit) for limit in ("connect_s", "first_byte_s", "silence_s"))),
-            request_bytes=value["request_bytes"],
+            request_bytes=config.limits.request_bytes if value["request_bytes"] is None else value["request_bytes"],
             quirks=Quirks(ask_usage=row.ask_usage if value["ask_usage"] is None else value["ask_usage"]),
             caller_keys=value["caller_keys"] or config.caller_keys,
             key_pattern=Globs(row.key_pattern if value["key_pattern"] is None else value["key_pattern"]),

@@ -143,7 +143,7 @@ class Provider:
     proxy: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     timeouts: Timeouts = Timeouts()
-    request_bytes: int | None = None
+    request_bytes: int = 64_000_000
     quirks: Quirks = Quirks()
     caller_keys: CallerKeys = "forward"
     key_pattern: Globs = NOTHING

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 
 from cachetools import LRUCache
 
-from respan_proxy.config import Config
+from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import DIALECTS
+from respan_proxy.errors import TooLarge
 from respan_proxy.exchange import Exchange, Handler, Next, Reply, Target
 from respan_proxy.policy import routing
 from respan_proxy.policy.credentials import secret_for
@@ -44,7 +45,10 @@ def route(config: Config, listed: Callable[[], Mapping[str, Collection[str]]], c
             exchange.warnings.append("model:answered_by_echo")
         secret, is_callers = secret_for(way.provider, caller, config, endpoint.dialect)
         target = Target(way.provider, DIALECTS[endpoint.dialect], way.model, secret, is_callers, way.stands_in)
+        _refuse_too_large(exchange, way.provider)
         view = exchange.toward(target, clock())
+        if way.warnings and view.attempt is not None:
+            view.attempt.notes.append(way.reason)
         if endpoint.model is None and way.model is not None and way.model != exchange.model and not way.stands_in:
             view.edits.replace["model"] = way.model
         if not way.provider.quirks.ask_usage:
@@ -52,3 +56,12 @@ def route(config: Config, listed: Callable[[], Mapping[str, Collection[str]]], c
         return await call_next(view)
 
     return handler
+
+
+def _refuse_too_large(exchange: Exchange, provider: Provider) -> None:
+    size, limit = len(exchange.request.body), provider.request_bytes
+    if size > limit:
+        raise TooLarge(
+            f"the request's body has {size} bytes; provider {provider.name!r} is sent at most {limit} "
+            f"(providers.{provider.name}.request_bytes, limits.request_bytes)"
+        )

@@ -28,7 +28,10 @@ NO_LISTS: Mapping[str, Collection[str]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes, the model's name there, and why, in words for people. `stands_in`: echo answers for want of any key."""
+    """Where a request goes, the model's name there, and why, in words for people. `warnings` are short (`what:became`), for a header.
+
+    `stands_in`: echo answers for want of any key.
+    """
 
     provider: Provider
     model: str | None
@@ -227,8 +230,8 @@ def _default(model: str, asked: _Asked) -> Route | None:
         found = route(default, asked.endpoint, replace(asked.config, default_model=None), listed=asked.listed, credential=asked.credential)
     except RequestRejected:
         return None
-    warning = f"no configured provider serves model {model!r}: the default model {default!r} answers"
-    return replace(found, reason=f"{warning}; {found.reason}", warnings=(*found.warnings, warning))
+    why = f"no configured provider serves model {model!r}: the default model {default!r} answers"
+    return replace(found, reason=f"{why}; {found.reason}", warnings=(*found.warnings, "model:answered_by_default"))
 
 
 def _refuse_absent(head: str, config: Config) -> None:

@@ -12,10 +12,6 @@ SERVER = "respan-proxy"
 
 log = logging.getLogger(__name__)
 
-# Of one header, and of the request's line. Respan's parameters travel in a header; 64 KB is what nginx can be told at most by its
-# usual `large_client_header_buffers 8 64k`, and what we allow a provider.
-LINE_BYTES = 65_536
-
 MAX_HEADERS = 256  # twice aiohttp's own 128
 
 # A caller that sends on after its refusal is listened to for this long: closing at once would reset the connection, and the
@@ -41,7 +37,7 @@ class _Connection(web.RequestHandler):
         # The first line of the parser's words says what is wrong; what follows, or stands in quotes, was sent and may be a key.
         log.debug("a connection was closed: what came over it is no HTTP request (%s)", type(exc).__name__)
         if isinstance(exc, LineTooLong):
-            status, told = 431, f"a header or the request's line has more than {LINE_BYTES} bytes"
+            status, told = 431, f"a header or the request's line has more than {exc.args[1]} bytes (limits.header_bytes)"
         else:
             why = (message or "").partition("\n")[0].rstrip(":")
             told = "this is no HTTP/1.1 request" if not why or "b'" in why else f"this is no HTTP/1.1 request: {why}"

@@ -22,6 +22,7 @@ from respan_proxy.exchange import Exchange, Next, Outcome, Reply, Request, Strea
 from respan_proxy.handlers.answer_errors import error_reply
 from respan_proxy.respan import endpoints
 from respan_proxy.respan.endpoints import Endpoint
+from respan_proxy.server import cors
 from respan_proxy.server.connections import SERVER
 from respan_proxy.server.reading import read_body
 
@@ -43,10 +44,11 @@ class Counters:
 
 @dataclass(slots=True)
 class Limits:
-    """Of what a caller may send: bytes of a body after decompression, seconds between two pieces of it."""
+    """Of what a caller may send: bytes of a body after decompression, seconds between two pieces of it; and the pages that may read us."""
 
     request_bytes: int
     upload_s: float
+    origins: tuple[str, ...] = ()
 
 
 class _StreamResponse(web.StreamResponse):
@@ -78,8 +80,11 @@ class Gateway:
             if endpoint is not None and ("Upgrade" not in request.headers or not _wants_websocket(request)):
                 counters.requests += 1
                 return await self._exchange(request, path, query, endpoint)
-            response = await self.elsewhere(request, path)
-            return response if response is not None else await self._unknown(request, path)
+            if (question := cors.preflight(request, self.limits.origins)) is not None:
+                return question
+            response = await self.elsewhere(request, path) or await self._unknown(request, path)
+            cors.permit(response.headers, request.headers, self.limits.origins)
+            return response
         finally:
             counters.active -= 1
             if not counters.active:
@@ -126,6 +131,7 @@ class Gateway:
 
     async def _send(self, request: web.BaseRequest, reply: Reply, *, close: bool) -> web.StreamResponse:
         reply.headers.setdefault("Server", SERVER)
+        cors.permit(reply.headers, request.headers, self.limits.origins)
         body = reply.body
         if isinstance(body, bytes):
             whole = web.Response(status=reply.status, headers=reply.headers, body=body)

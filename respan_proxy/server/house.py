@@ -58,4 +58,6 @@ class House:
 
 
 def _limits(config: Config) -> Limits:
-    return Limits(request_bytes=config.limits.request_bytes, upload_s=config.limits.upload_s)
+    """The largest body that somebody takes gets in; what each provider takes is decided when it is known who is meant."""
+    largest = max(config.limits.request_bytes, *(provider.request_bytes for provider in config.providers.values()))
+    return Limits(request_bytes=largest, upload_s=config.limits.upload_s, origins=config.allowed_origins)

@@ -9,19 +9,19 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from respan_proxy.config import Listen
+from respan_proxy.config import Limits, Listen
 from respan_proxy.errors import ConfigError
-from respan_proxy.server.connections import LINE_BYTES, LINGERING_S, MAX_HEADERS, Connections
+from respan_proxy.server.connections import LINGERING_S, MAX_HEADERS, Connections
 from respan_proxy.server.gateway import Gateway
 
 BACKLOG = 1024
 
 
 @asynccontextmanager
-async def listening(gateway: Gateway, listen: Listen, shutdown_s: float) -> AsyncIterator[Listen]:
+async def listening(gateway: Gateway, listen: Listen, limits: Limits) -> AsyncIterator[Listen]:
     """Serve while the context is open; yields where (with the port that the system chose for port 0).
 
-    On leaving: no new connections, open calls may finish for `shutdown_s` seconds, the rest is cut.
+    On leaving: no new connections, open calls may finish for `limits.shutdown_s` seconds, the rest is cut.
     """
     loop = asyncio.get_running_loop()
     # handler_cancellation: without it a caller that leaves during a provider's silence is not noticed (tried).
@@ -32,8 +32,8 @@ async def listening(gateway: Gateway, listen: Listen, shutdown_s: float) -> Asyn
         auto_decompress=False,
         lingering_time=LINGERING_S,
         keepalive_timeout=75.0,
-        max_line_size=LINE_BYTES,
-        max_field_size=LINE_BYTES,
+        max_line_size=limits.header_bytes,
+        max_field_size=limits.header_bytes,
         max_headers=MAX_HEADERS,
     )
     try:
@@ -52,7 +52,7 @@ async def listening(gateway: Gateway, listen: Listen, shutdown_s: float) -> Asyn
     finally:
         gateway.stopping = True
         server.close()
-        await gateway.drained(shutdown_s)
+        await gateway.drained(limits.shutdown_s)
         await factory.shutdown(timeout=0.1)
         if listen.path is not None:
             _unlink(listen.path)

@@ -167,8 +167,9 @@ def test_the_default_model_serves_names_that_nobody_serves_and_warns() -> None:
     for model in ("no-such-model", "grok-4", "xai/grok-4"):
         way = routed(model, mapping=mapping)
         assert target(way) == ("openai", "gpt-4.1-nano")
-        assert model in way.warnings[0]
-        assert "gpt-4.1-nano" in way.warnings[0]
+        assert way.warnings == ("model:answered_by_default",)
+        assert repr(model) in way.reason
+        assert "gpt-4.1-nano" in way.reason
     assert routed("gpt-4o", mapping=mapping).warnings == ()
 
 
