@@ -93,14 +93,16 @@ async def _commit(reply: Reply, stream: Stream, dialect: Dialect, attempt: Attem
             if not chunk:
                 continue
             stream.head.append(chunk)
-            for frame in decoder.feed(chunk):
-                data = frame if isinstance(frame, str) else frame.data
-                if dialect.is_ping(frame) or not data.strip():
-                    continue
-                if not _looks_like_an_object(data):
-                    return UpstreamError(f"provider {provider!r} answered {reply.status} with a stream that begins with {data[:80]!r}")
-                return dialect.first_error(data)
+            # A burst brings a hundred frames in one chunk: no more of them are read than it takes.
+            for piece in (chunk,) if attempt.is_array else sse.frames(chunk):
+                for frame in decoder.feed(piece):
+                    data = frame if isinstance(frame, str) else frame.data
+                    if not dialect.is_ping(frame) and data.strip():
+                        return _first(data, reply, dialect, provider)
         rest = b"".join([step.end(None) for step in (*layers, framer)])
+        for frame in decoder.feed(rest) + decoder.close() if rest else ():
+            stream.head.append(rest)
+            return _first(frame if isinstance(frame, str) else frame.data, reply, dialect, provider)
     except UpstreamInterrupted as error:
         raise UpstreamUnavailable(
             f"{error.message}, before its first event", may_have_run=True, status=error.status, kind=error.kind
@@ -109,6 +111,13 @@ async def _commit(reply: Reply, stream: Stream, dialect: Dialect, attempt: Attem
     return _instead_of_answer(reply, body, attempt.target) or UpstreamError(
         f"provider {provider!r} answered {reply.status} with a stream that holds no event"
     )
+
+
+def _first(data: str, reply: Reply, dialect: Dialect, provider: str) -> ProxyError | None:
+    """The error that the first data of a stream is, if it is one."""
+    if not _looks_like_an_object(data):
+        return UpstreamError(f"provider {provider!r} answered {reply.status} with a stream that begins with {data[:80]!r}")
+    return dialect.first_error(data)
 
 
 async def _whole(first: bytes, stream: Stream, layers: list[encoding.Inflate]) -> bytes:
