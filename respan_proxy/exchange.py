@@ -20,6 +20,7 @@ from respan_proxy.respan.endpoints import Endpoint
 from respan_proxy.respan.params import Params
 from respan_proxy.respan.spans import Row
 from respan_proxy.wire.json_edit import Document
+from respan_proxy.wire.multipart import Form
 
 Outcome = Literal["complete", "client_left", "upstream_broke", "rejected", "unavailable"]
 
@@ -210,7 +211,7 @@ class Exchange:
     dialect: Dialect
     started_at: float
     caller: Caller = NOBODY
-    document: Document | None = None
+    document: Document | Form | None = None
     params: Params = NO_PARAMS
     edits: Edits = field(default_factory=Edits)
     headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
@@ -275,7 +276,7 @@ def chain(*handlers: Handler, last: Next) -> Next:
 
 
 def _link(handler: Handler, call_next: Next) -> Next:
-    async def call(exchange: Exchange) -> Reply:
-        return await handler(exchange, call_next)
+    def call(exchange: Exchange) -> Awaitable[Reply]:
+        return handler(exchange, call_next)
 
     return call

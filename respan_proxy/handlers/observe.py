@@ -32,8 +32,10 @@ def observe(clock: Callable[[], float]) -> Handler:
             raise
         attempt.headers = reply.headers
         attempt.upstream_request_id = reply.headers.get(target.dialect.request_id_header) or reply.headers.get("x-request-id")
+        if exchange.endpoint.is_relay and attempt.upstream_request_id is not None:
+            reply.headers["X-Respan-Upstream-Request-Id"] = attempt.upstream_request_id
         if isinstance(reply.body, Stream):
-            if exchange.endpoint.kind == "generate":
+            if exchange.row is not None:
                 reply.body.steps.append(Tap(exchange, attempt, clock))
         else:
             attempt.ended_at = clock()
@@ -110,6 +112,8 @@ class Tap:
         attempt.ended_at = self._clock()
         if error is not None:
             attempt.error = error.message
+            return b""
+        if self._exchange.endpoint.kind != "generate":
             return b""
         seen = observed(self._exchange, attempt)
         if seen.truncated:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
+
+from multidict import MultiMapping
 
 from respan_proxy.config import Config
 from respan_proxy.errors import RequestRejected
 from respan_proxy.exchange import Exchange, Handler, Next, Reply
 from respan_proxy.respan import params
-from respan_proxy.wire import json_edit
+from respan_proxy.respan.credentials import MAY_HOLD_CREDENTIALS
+from respan_proxy.respan.endpoints import Endpoint
+from respan_proxy.wire import json_edit, multipart
 
 # orjson holds the GIL: 1 MB takes some 2 ms, and a body above it is scanned in slices that give way to other calls.
 WHOLE_PARSE_BYTES = 1_000_000
@@ -21,26 +26,70 @@ def parameters(config: Config) -> Handler:
     precedence = config.param_precedence
 
     async def handler(exchange: Exchange, call_next: Next) -> Reply:
-        endpoint = exchange.endpoint
-        members: dict[str, Any] = {}
-        if endpoint.kind in _READABLE_KINDS or _is_json_object(exchange):
-            exchange.document = await _document(exchange)
-            members = exchange.document.members
-        read = params.read(members, exchange.request.headers, endpoint, precedence)
+        endpoint, headers = exchange.endpoint, exchange.request.headers
+        members: Mapping[str, Any] = {}
+        asked: Mapping[str, Any] = members
+        try:
+            if endpoint.kind in _READABLE_KINDS or _is_json_object(exchange):
+                exchange.document = await _document(exchange)
+                asked = members = exchange.document.members
+            elif endpoint.log_type is not None and (boundary := multipart.boundary_of(headers.get("Content-Type", ""))) is not None:
+                exchange.document = form = multipart.parse(exchange.request.body, boundary)
+                members, asked = form.members, _asked(form)
+        except RequestRejected:
+            exchange.params = _of_headers(headers, endpoint, precedence)
+            raise
+        try:
+            read = params.read(asked, headers, endpoint, precedence)
+        except RequestRejected:
+            exchange.params = _UNKNOWN
+            raise
         exchange.params = read.params
         exchange.headers = read.headers
         exchange.edits.remove |= read.remove
         exchange.edits.replace.update(read.replace)
         exchange.warnings += read.warnings
         exchange.model = _model(endpoint.model, members)
-        exchange.streams = endpoint.stream if endpoint.stream is not None else members.get("stream") is True
+        exchange.streams = endpoint.stream if endpoint.stream is not None else _streams(members.get("stream"))
         return await call_next(exchange)
 
     return handler
 
 
+# What was asked for is not known, and may have been that nothing be kept.
+_UNKNOWN = params.Params({"disable_log": True})
+
+# What a body too big to be parsed is read for.
+_WANTED = params.NAMES | MAY_HOLD_CREDENTIALS
+
+
 def _is_json_object(exchange: Exchange) -> bool:
-    return exchange.request.body[:1] == b"{" and "json" in exchange.request.headers.get("Content-Type", "json")
+    return exchange.request.body[:_FIRST].lstrip()[:1] == b"{" and "json" in exchange.request.headers.get("Content-Type", "json")
+
+
+# Nobody indents the beginning of a body by more.
+_FIRST = 64
+
+
+def _asked(form: multipart.Form) -> dict[str, Any]:
+    """The parameters among a form's fields."""
+    for part in form.parts:
+        if part.name not in form.members and params.respan_fields([part.name]):
+            raise RequestRejected(f"{part.name}: is larger than what is read of parameters (1 MB), or a file", param=part.name)
+    return params.from_form(form.members)
+
+
+def _of_headers(headers: MultiMapping[str], endpoint: Endpoint, precedence: params.Precedence) -> params.Params:
+    """What the headers alone ask for, of a request whose body cannot be read."""
+    try:
+        return params.read({}, headers, endpoint, precedence).params
+    except RequestRejected:
+        return _UNKNOWN
+
+
+def _streams(said: object) -> bool:
+    """As JSON says it, and as a form does."""
+    return said is True or said == "true"
 
 
 async def _document(exchange: Exchange) -> json_edit.Document:
@@ -50,7 +99,7 @@ async def _document(exchange: Exchange) -> json_edit.Document:
     try:
         if len(body) <= WHOLE_PARSE_BYTES:
             return json_edit.parse(body)
-        scan = json_edit.scan(body)
+        scan = json_edit.scan(body, _WANTED)
         while True:
             try:
                 next(scan)
@@ -62,7 +111,7 @@ async def _document(exchange: Exchange) -> json_edit.Document:
         raise RequestRejected(f"the request's body is not a JSON object: {problem}") from problem
 
 
-def _model(from_path: str | None, members: dict[str, Any]) -> str | None:
+def _model(from_path: str | None, members: Mapping[str, Any]) -> str | None:
     if from_path is not None:
         return from_path
     match members.get("model"):

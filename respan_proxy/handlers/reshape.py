@@ -26,7 +26,7 @@ def reshape(config: Config, clock: Callable[[], float]) -> Handler:
     async def handler(exchange: Exchange, call_next: Next) -> Reply:
         if exchange.endpoint.kind != "generate" or exchange.dialect.name != "openai.chat":
             return await call_next(exchange)
-        asks = ask_usage and exchange.streams and _ask_for_usage(exchange)
+        asks = ask_usage and exchange.streams and not exchange.endpoint.is_relay and _ask_for_usage(exchange)
         wants_breakdown = exchange.params.request_breakdown
         reply = await call_next(exchange)
         body = reply.body

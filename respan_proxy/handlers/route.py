@@ -51,7 +51,7 @@ def route(config: Config, listed: Callable[[], Mapping[str, Collection[str]]], c
             view.attempt.notes.append(way.reason)
         if endpoint.model is None and way.model is not None and way.model != exchange.model and not way.stands_in:
             view.edits.replace["model"] = way.model
-        if not way.provider.quirks.ask_usage:
+        if not way.provider.quirks.ask_usage and not endpoint.is_relay:  # on a relay the caller's own stands there
             view.edits.replace.pop("stream_options", None)
         return await call_next(view)
 

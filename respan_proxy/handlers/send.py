@@ -15,7 +15,6 @@ from respan_proxy.handlers.authenticate import HOP_HEADER
 from respan_proxy.policy.credentials import auth_headers
 from respan_proxy.respan.endpoints import Endpoint
 from respan_proxy.wire.headers import to_provider
-from respan_proxy.wire.json_edit import edit
 
 
 class Sends(Protocol):
@@ -92,4 +91,4 @@ def bound(exchange: Exchange) -> tuple[Target, Attempt]:
 def _body(exchange: Exchange) -> bytes:
     if exchange.document is None or not exchange.edits:
         return exchange.request.body
-    return edit(exchange.document, exchange.edits.remove, exchange.edits.replace)
+    return exchange.document.edited(exchange.edits.remove, exchange.edits.replace)

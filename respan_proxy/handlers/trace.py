@@ -12,12 +12,11 @@ from respan_proxy.config import Config
 from respan_proxy.dialects.observe import Observed
 from respan_proxy.exchange import Attempt, Exchange, Next, Reply
 from respan_proxy.handlers.observe import observed
-from respan_proxy.respan.credentials import redact_members
+from respan_proxy.respan.credentials import may_hold_credentials, redact_members
 from respan_proxy.respan.messages import completion_message
 from respan_proxy.respan.pricing import price
 from respan_proxy.respan.spans import Content, Row
-from respan_proxy.wire.headers import masked
-from respan_proxy.wire.json_edit import edit
+from respan_proxy.wire.headers import MASK, masked
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a caller that left; Respan's rows show it too
 
@@ -274,12 +273,14 @@ def _bodies(exchange: Exchange, attempt: Attempt | None) -> tuple[bytes, bytes |
     """The request's body as received and, where it differs, as sent; credentials in either masked."""
     document, received = exchange.document, exchange.request.body
     sent = attempt.sent if attempt is not None and attempt.sent is not received else None
-    if document is None or not (secret := redact_members(document.members)):
+    if document is None:
+        return (MASK.encode() if may_hold_credentials(received) else received), sent
+    if not (secret := redact_members(document.members)):
         return received, sent
     if sent is not None and attempt is not None:
         kept = {name: value for name, value in secret.items() if name not in attempt.edits.remove and name not in attempt.edits.replace}
-        sent = edit(document, attempt.edits.remove, {**attempt.edits.replace, **kept})
-    return edit(document, (), secret), sent
+        sent = document.edited(attempt.edits.remove, {**attempt.edits.replace, **kept})
+    return document.edited((), secret), sent
 
 
 def _answer(exchange: Exchange, attempt: Attempt | None) -> bytes | list[tuple[float, bytes]]:

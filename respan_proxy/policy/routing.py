@@ -196,6 +196,13 @@ def _checked(found: Route, asked: _Asked) -> Route:
             return simulated
         raise missing(provider)
     if not provider.speaks(dialect):
+        if asked.endpoint.is_relay:
+            raise RequestRejected(
+                f"provider {provider.name!r} has no such path: it speaks {' and '.join(provider.dialects)}",
+                status=404,
+                kind="not_found",
+                code="provider_not_found",
+            )
         doors = " or ".join(f"{DOORS[spoken]} ({spoken})" for spoken in provider.dialects)
         raise RequestRejected(
             f"model {found.model!r} is served by provider {provider.name!r}, which does not speak this endpoint's dialect ({dialect}); "

@@ -17,8 +17,23 @@ _WHOLE: Final = frozenset({"customer_credentials", "credential_override", "custo
 _PARTLY: Final = frozenset({"load_balance_group", "load_balance_models", "loadbalance_models"})
 # Nobody nests credentials deeper; what is deeper is masked whole, long before Python's stack ends.
 _MAX_DEPTH: Final = 16
+# In these there may be carriers, or other servers with their tokens.
+_LOOKED_THROUGH: Final = frozenset({"metadata", "extra_body", "tools", "mcp_servers"})
+
+MAY_HOLD_CREDENTIALS: Final = frozenset({*_WHOLE, *_PARTLY, *CARRIERS, *_LOOKED_THROUGH})
+"""The top-level members that `redact_members` must have read; of any other it needs no more than the name."""
+
 # Tools of other servers come with those servers' tokens: OpenAI's `mcp` tools, Anthropic's `mcp_servers`.
 _TOKENS: Final = frozenset({"authorization", "authorization_token", "headers"})
+
+
+# How a body that nobody could read shows that it may hold some.
+_MARKS: Final = tuple(name.encode() for name in sorted({*_WHOLE, *_PARTLY, *CARRIERS, "authorization", "api_key", "apiKey", "token"}))
+
+
+def may_hold_credentials(body: bytes) -> bool:
+    """Whether a body that is neither JSON nor a form names something that may be a credential."""
+    return any(mark in body for mark in _MARKS)
 
 
 def redact_members(members: Mapping[str, Any], depth: int = _MAX_DEPTH) -> dict[str, Any]:
@@ -28,7 +43,7 @@ def redact_members(members: Mapping[str, Any], depth: int = _MAX_DEPTH) -> dict[
     """
     redacted: dict[str, Any] = {}
     for name, value in members.items():
-        if name in _WHOLE or name in _PARTLY or name in CARRIERS or name in ("metadata", "extra_body", "tools", "mcp_servers"):
+        if name in MAY_HOLD_CREDENTIALS:
             clean = _member(name, value, depth)
             if clean != value:
                 redacted[name] = clean
@@ -41,7 +56,7 @@ def _member(name: str, value: Any, depth: int) -> Any:
     if name in _WHOLE:
         return _masked(value)
     if value is UNREAD:
-        return MASK if name in CARRIERS or name in _PARTLY else value
+        return MASK
     if name in _PARTLY:
         return _without(value, frozenset({"credentials"}))
     if name in CARRIERS and isinstance(value, str):

@@ -17,6 +17,7 @@ from multidict import MultiMapping
 from respan_proxy.errors import RequestRejected
 from respan_proxy.respan.endpoints import ANTHROPIC, RESPONSES, Endpoint
 from respan_proxy.wire.headers import may_travel
+from respan_proxy.wire.json_edit import UNREAD
 
 Precedence = Literal["respan_params", "top_level"]
 """`respan_params`: respan_params > header > top level. `top_level`: top level > respan_params > header."""
@@ -222,6 +223,8 @@ def read(members: Mapping[str, Any], headers: MultiMapping[str], endpoint: Endpo
                 top[name] = value
             if name != "metadata" or not _provider_wants_metadata(value, members, endpoint, warnings):
                 remove.add(name)
+    if endpoint.dialect == ANTHROPIC and body.get("metadata") is UNREAD:
+        raise RequestRejected("metadata: is larger than what is read of parameters (1 MB)", param="metadata")
     if endpoint.dialect == ANTHROPIC and isinstance(native := body.get("metadata"), dict) and not native.keys() <= {"user_id"}:
         carried, is_broken_too = _carried(native, warnings)
         in_body, is_broken = _merged([carried, in_body]), is_broken or is_broken_too
@@ -317,6 +320,8 @@ def _carried(body: Mapping[str, Any], warnings: list[str]) -> tuple[dict[str, An
     is_broken = False
     for name in reversed(CARRIERS):
         value = body.get(name)
+        if value is UNREAD:
+            raise RequestRejected(f"{name}: is larger than what is read of parameters (1 MB)", param=name)
         if isinstance(value, str):
             try:
                 value = orjson.loads(value)

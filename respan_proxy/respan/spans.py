@@ -176,6 +176,8 @@ _JSON = frozenset(index for index, column in enumerate(COLUMNS) if column.kind =
 _BOOLEAN = frozenset(index for index, column in enumerate(COLUMNS) if column.kind == "boolean")
 _CONTENT = tuple(index for index, column in enumerate(COLUMNS) if column.content)
 _ATTEMPTS = _NAMES.index("attempts")
+# Of an attempt: what its provider said.
+_QUOTING = frozenset({"error", "notes"})
 
 Shape = tuple[int, ...]
 
@@ -192,7 +194,7 @@ def bind(row: Row, *, content: bool) -> tuple[Shape, list[Any]]:
         for index in _CONTENT:
             kept[index] = None
         if attempts := kept[_ATTEMPTS]:
-            kept[_ATTEMPTS] = [{key: value for key, value in attempt.items() if key != "error"} for attempt in attempts]
+            kept[_ATTEMPTS] = [{key: value for key, value in attempt.items() if key not in _QUOTING} for attempt in attempts]
         read = tuple(kept)
     shape = tuple([index for index, value in enumerate(read) if value is not None])
     values = [read[index] for index in shape]

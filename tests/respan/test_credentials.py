@@ -58,8 +58,8 @@ def test_a_body_without_credentials_needs_no_new_values() -> None:
             {"mcp_servers": [{"url": "u", "authorization_token": "***"}]},
         ),
         (
-            {"customer_credentials": UNREAD, "respan_params": UNREAD, "messages": UNREAD},
-            {"customer_credentials": "***", "respan_params": "***"},
+            {"customer_credentials": UNREAD, "respan_params": UNREAD, "messages": UNREAD, "tools": UNREAD},
+            {"customer_credentials": "***", "respan_params": "***", "tools": "***"},
         ),
     ],
 )

@@ -272,8 +272,15 @@ def test_other_wrong_values_are_left_out_and_named(name: str, value: Any, warnin
 
 
 def test_members_too_big_to_be_read_are_removed_and_named() -> None:
-    found = asked({"respan_params": UNREAD, "prompt": UNREAD, "messages": UNREAD})
-    assert (found.remove, found.warnings) == ({"respan_params"}, ["respan_params:ignored_not_an_object"])
+    found = asked({"variables": UNREAD, "prompt": UNREAD, "messages": UNREAD})
+    assert (found.remove, found.warnings) == ({"variables"}, ["variables:ignored_not_an_object"])
+
+
+@pytest.mark.parametrize(("to", "name"), [(CHAT, "respan_params"), (CHAT, "keywordsai_params"), (MESSAGES, "metadata")])
+def test_a_carrier_too_big_to_be_read_is_refused(to: Endpoint, name: str) -> None:
+    """What it asks for, perhaps that nothing be logged, would be passed over."""
+    with pytest.raises(RequestRejected, match=name):
+        asked({name: UNREAD}, to=to)
 
 
 def test_a_forms_fields_are_told_apart_and_read() -> None:
