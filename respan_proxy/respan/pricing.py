@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -33,6 +33,13 @@ PROVIDERS: Final[Mapping[str, str]] = {
 _COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
 MILLION: Final = 1_000_000
+
+# Per million tokens; a hundred times the dearest model. What is beyond is a mistake in the unit, and could overflow a column.
+MOST_DOLLARS: Final = 100_000
+
+NOTHING: Final[Mapping[str, Any]] = {}
+
+_SAID: Final = ("prompt_unit_price", "completion_unit_price")
 
 Steps = tuple[tuple[int, int], ...]
 """A price by length of the prompt: (more tokens than this, nano-dollars per million), ascending, the first from -1."""
@@ -61,15 +68,42 @@ class Price:
         return True
 
 
-def price(model: str | None, provider: str | None, usage: Usage, at: float | None = None) -> tuple[int | None, str | None]:
+def price(
+    model: str | None, provider: str | None, usage: Usage, at: float | None = None, said: Mapping[str, Any] = NOTHING
+) -> tuple[int | None, str | None]:
     """Nano-dollars, and where the price comes from; (None, None) when provider, model or a price that is needed is unknown.
 
-    `at` is when the call was made (seconds of the epoch); without it, the day the table was made.
+    `at` is when the call was made (seconds of the epoch); without it, the day the table was made. `said` are the request's own
+    parameters: `prompt_unit_price` and `completion_unit_price` (US dollars per million tokens) stand above the table.
     """
-    if model is None or provider is None or not (prices := _prices(provider, model)):
+    prices = _prices(provider, model) if model is not None and provider is not None else ()
+    prompt, completion = (_dollars(said.get(name)) for name in _SAID) if said else (None, None)
+    if prompt is not None or completion is not None:
+        return _as_said(prices, prompt, completion, usage, at)
+    if not prices:
         return None, None
     nano = _cost(prices[0] if len(prices) == 1 else _current(prices, at), usage)
     return (None, None) if nano is None else (nano, _source())
+
+
+def _as_said(
+    prices: tuple[Price, ...], prompt: Steps | None, completion: Steps | None, usage: Usage, at: float | None
+) -> tuple[int | None, str | None]:
+    """The caller's own prices hold for every token of their side, cached ones and reasoning too; the other side has the table's."""
+    known = replace(_current(prices, at) if prices else Price(), kilo_requests=None)
+    if prompt is not None:
+        known = replace(known, input=prompt, cached=None, write=None)
+    if completion is not None:
+        known = replace(known, output=completion, reasoning=None)
+    nano = _cost(known, usage)
+    sources = [name for name, steps in zip(_SAID, (prompt, completion), strict=True) if steps is not None]
+    if len(sources) < len(_SAID):
+        sources.append(_source())
+    return (None, None) if nano is None else (nano, ", ".join(sources))
+
+
+def _dollars(said: Any) -> Steps | None:
+    return ((-1, round(said * NANO)),) if isinstance(said, int | float) and 0 <= said < MOST_DOLLARS else None
 
 
 def _current(prices: tuple[Price, ...], at: float | None) -> Price:

@@ -94,10 +94,16 @@ class Packer:
 
 
 def unpack(encoding: str, data: bytes) -> Kept:
-    """Content as it was packed. `ValueError` when the form is one this program does not know."""
+    """Content as it was packed. `ValueError` when it is damaged, or in a form that this program does not know."""
     if encoding != ENCODING:
         raise ValueError(f"content is stored as {encoding!r}; this program reads {ENCODING!r}")
-    plain = zstd.decompress(data)
+    try:
+        return _unpacked(zstd.decompress(data))
+    except (zstd.ZstdError, LookupError, TypeError) as error:
+        raise ValueError(f"content is damaged: {error}") from error
+
+
+def _unpacked(plain: bytes) -> Kept:
     size = int.from_bytes(plain[:4], "big")
     head: dict[str, Any] = orjson.loads(plain[4 : 4 + size])
     parts: dict[str, bytes] = {}

@@ -6,6 +6,7 @@ rows, measured).
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class Queries:
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return await self._database.run(work)
-        except sqlite3.OperationalError as error:
+        except (sqlite3.Error, OSError) as error:
             missing = "there is no such file yet" if not self.path.exists() else str(error)
             raise ProxyError(f"the database {self.path} cannot be read: {missing}", status=503) from error
 
@@ -148,7 +149,12 @@ def _select(content: bool) -> str:
 
 def _found(row: tuple[Any, ...]) -> Found:
     seq, encoding, data, *values = row
-    return Found(seq, shown(_NAMES, values), None if data is None else unpack(encoding, data))
+    kept = None
+    if data is not None:
+        # What was said may be in a form of a newer program, or damaged; the columns are still worth showing.
+        with contextlib.suppress(ValueError):
+            kept = unpack(encoding, data)
+    return Found(seq, shown(_NAMES, values), kept)
 
 
 # Conditions -> SQL. Names of columns come from the column table alone, everything the reader wrote is a parameter.

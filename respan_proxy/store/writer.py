@@ -40,9 +40,17 @@ QUEUE_BYTES = 64 * 1024 * 1024
 COMPANY_S = 0.010
 # A row without content: 81 slots, and the strings most of them point to.
 ROW_BYTES = 2048
+# The last tenth of the queue is for calls that end: one that only begins can still be told whole when it ends.
+BEGINNINGS = 0.9
+# Starting does not wait for whoever holds the database; writing does, off the event loop.
+OPENING_S = 0.25
 # An outage is noticed to be over within this; the first tries come faster.
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 RETENTION_EVERY_S = 300.0
+# Chunks forgotten between two batches while there is no idle time; one less than that and full batches outrun them.
+CHUNKS_UNDER_LOAD = 2
+
+_OF_A_ROW = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
 
 _BODY = "INSERT OR REPLACE INTO body (seq, enc, data) SELECT seq, ?, ? FROM log WHERE unique_id = ?"
 _INTERRUPT = (
@@ -99,7 +107,8 @@ class Writer:
         self._clock = clock
         self._lock = Lock(path)
         self._packer = Packer()
-        self._database = Database(path, prepare=self._prepare, busy_timeout_s=busy_timeout_s)
+        self._busy_timeout_s = busy_timeout_s
+        self._database = Database(path, prepare=self._prepare, busy_timeout_s=min(busy_timeout_s, OPENING_S))
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -167,11 +176,11 @@ class Writer:
 
     def begin(self, row: Row) -> None:
         """Remember that a call has started. Nothing of its content is written before `finish`."""
-        self._submit(row, None)
+        self._submit(row, None, int(self._limit_bytes * BEGINNINGS), ends=False)
 
     def finish(self, row: Row, content: Content | None) -> None:
         """Remember the whole call. With `content` None, nothing that may quote the conversation is written, in any column."""
-        self._submit(row, content)
+        self._submit(row, content, self._limit_bytes, ends=True)
 
     async def barrier(self, timeout_s: float = 0.25) -> bool:
         """Wait until everything handed over so far can be read; False when that takes longer than `timeout_s`."""
@@ -204,23 +213,24 @@ class Writer:
 
     # Handing over: on the event loop, about a microsecond, never waiting.
 
-    def _submit(self, row: Row, content: Content | None) -> None:
+    def _submit(self, row: Row, content: Content | None, limit: int, *, ends: bool) -> None:
         row.instance_id = self.instance_id
         if row.timestamp is None:
             row.timestamp = row.start_time  # lists are sorted by it, and what runs stands in them too
         size = 0 if content is None else content.size_bytes
         item = self._waiting.get(row.unique_id)
         added = size if item is not None else ROW_BYTES + size
-        if self._bytes + self._batch_bytes + added > self._limit_bytes:
+        if self._bytes + self._batch_bytes + added > limit:
             if content is not None:
                 content, added = None, added - size
-                size = 0
                 row.bodies_dropped = True
                 self._dropped_bodies += 1
-            while self._bytes + self._batch_bytes + added > self._limit_bytes and self._shed_body():
+            # Content in hand is being written and cannot be given up, but it takes no row's place either.
+            taken = len(self._batch) * ROW_BYTES + added
+            while self._bytes + taken > limit and self._shed_body():
                 pass
-            if item is None and self._bytes + self._batch_bytes + added > self._limit_bytes:
-                self._dropped_rows += 1
+            if item is None and self._bytes + taken > limit:
+                self._dropped_rows += ends
                 return
         if item is None:
             self._handed_over += 1
@@ -267,6 +277,7 @@ class Writer:
                 self._take()
                 if not await self._write_batch():
                     return
+                await self._prune_under_load()
 
     async def _idle(self) -> None:
         """Wait for work; forget what is old meanwhile, a chunk at a time, stopping as soon as there is work."""
@@ -276,15 +287,26 @@ class Writer:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._work.wait(), pause_s)
                 continue
-            try:
-                gone = await self._database.run(partial(prune, retention=self._retention, now=self._clock()))
-            except (sqlite3.Error, OSError, ConfigError) as error:
-                self._failed(error)
-                self._prune_at = now() + BACKOFF_S[-1]
-            else:
-                self._recovered()
-                self._forgotten += gone
-                self._prune_at = now() + (0 if gone else RETENTION_EVERY_S)
+            await self._prune()
+
+    async def _prune_under_load(self) -> None:
+        """Where calls come without a pause the database must not outgrow its limit: what is due is forgotten between two batches."""
+        for _ in range(CHUNKS_UNDER_LOAD):
+            if self._closing or not self._queue or asyncio.get_running_loop().time() < self._prune_at:
+                return
+            await self._prune()
+
+    async def _prune(self) -> None:
+        now = asyncio.get_running_loop().time
+        try:
+            gone = await self._database.run(partial(prune, retention=self._retention, now=self._clock()))
+        except (sqlite3.Error, OSError, ConfigError) as error:
+            self._failed(error)
+            self._prune_at = now() + BACKOFF_S[-1]
+        else:
+            self._recovered()
+            self._forgotten += gone
+            self._prune_at = now() + (0 if gone else RETENTION_EVERY_S)
 
     async def _company(self) -> None:
         """Let a batch gather until its oldest row has waited 10 ms, unless somebody reads, or the batch is full, or the end is near."""
@@ -368,15 +390,16 @@ class Writer:
         connection.execute("PRAGMA journal_size_limit = 67108864")
         migrate(connection, self.path)
         connection.execute(_INTERRUPT, (self.instance_id,))
+        connection.execute(f"PRAGMA busy_timeout = {round(self._busy_timeout_s * 1000)}")
 
 
 def _write(batch: Sequence[_Item], packer: Packer, connection: sqlite3.Connection) -> int:
     """One transaction. Returns how many rows SQLite cannot hold (an integer over 64 bits, say): they must not stop the others."""
     try:
         _transaction(batch, packer, connection)
-    except sqlite3.OperationalError:
-        raise
-    except Exception as error:  # noqa: BLE001 - no single row may stop the others
+    except Exception as error:
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _OF_A_ROW):
+            raise  # the database is away, full or broken: whatever row came next would fare no better
         if len(batch) == 1:
             log.error("call %s cannot be stored: %s: %s", batch[0].row.unique_id, type(error).__name__, error)
             return 1

@@ -104,3 +104,24 @@ def test_more_cached_than_read_is_not_a_refund() -> None:
     nano, _ = price("gpt-4.1-nano", "openai", Usage(prompt=10, cached=1_000_000, output=5, reasoning=500))
     assert nano is not None
     assert nano > 0
+
+
+def test_a_price_said_in_the_request_stands_above_the_table() -> None:
+    usage = Usage(prompt=1000, cached=400, output=500, reasoning=100)
+    said = {"prompt_unit_price": 2, "completion_unit_price": 10.5}
+    assert price("gpt-4.1", "openai", usage, said=said) == (2_000_000 + 5_250_000, "prompt_unit_price, completion_unit_price")
+    assert price("a-model-of-our-own", "openai", usage, said=said) == (7_250_000, "prompt_unit_price, completion_unit_price")
+
+
+def test_the_side_that_is_not_said_costs_what_the_table_says() -> None:
+    usage = Usage(prompt=1000, output=500)
+    table, source = price("gpt-4.1", "openai", Usage(output=500))
+    nano, sources = price("gpt-4.1", "openai", usage, said={"prompt_unit_price": 0})
+    assert (nano, sources) == (table, f"prompt_unit_price, {source}")
+    assert price("nobody-knows", "openai", usage, said={"prompt_unit_price": 1}) == (None, None)
+
+
+@pytest.mark.parametrize("dollars", [-1, 1e300, float("nan"), "2", None])
+def test_a_price_that_is_none_is_not_taken(dollars: Any) -> None:
+    usage = Usage(prompt=1000, output=500)
+    assert price("gpt-4.1", "openai", usage, said={"prompt_unit_price": dollars})[0] == price("gpt-4.1", "openai", usage)[0]

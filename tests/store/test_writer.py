@@ -19,6 +19,7 @@ import pytest
 from respan_proxy.errors import ConfigError
 from respan_proxy.respan.spans import Content, Row
 from respan_proxy.store.bodies import unpack
+from respan_proxy.store.retention import Retention
 from respan_proxy.store.writer import BATCH_ROWS, ROW_BYTES, Writer, WriterStatus
 
 CANARY = "the canary sings in the coal mine"
@@ -237,6 +238,94 @@ async def test_when_memory_is_short_content_goes_first_and_rows_last(path: Path)
         assert writer.status().queued_bytes == 0
 
 
+async def test_content_that_is_being_written_takes_no_rows_place(path: Path) -> None:
+    async with Writer(path, busy_timeout_s=0, queue_bytes=10 * ROW_BYTES) as writer:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        writer.finish(Row("in hand"), Content(request_body=b"x" * 8 * ROW_BYTES))
+        await until(writer, lambda status: status.failures >= 1)
+        for number in range(9):
+            writer.finish(Row(f"call-{number}"), Content(request_body=b"x"))
+        assert (writer.status().queued_rows, writer.status().dropped_bodies, writer.status().dropped_rows) == (10, 9, 0)
+        other.close()
+        assert await writer.barrier(30)
+        assert ids(path) == ["in hand", *(f"call-{number}" for number in range(9))]
+
+
+async def test_a_call_that_is_lost_counts_once_and_the_last_places_are_for_calls_that_end(path: Path) -> None:
+    writer = Writer(path, queue_bytes=10 * ROW_BYTES)  # not started: nothing leaves the queue
+    for number in range(10):
+        writer.begin(Row(f"begun-{number}"))
+    assert (writer.status().queued_rows, writer.status().dropped_rows) == (9, 0)
+    writer.finish(Row("begun-9", status="success"), None)
+    assert (writer.status().queued_rows, writer.status().dropped_rows) == (10, 0)
+    late = Row("late")
+    writer.begin(late)
+    writer.finish(late, None)
+    assert (writer.status().queued_rows, writer.status().dropped_rows) == (10, 1)
+    for number in range(9):
+        writer.finish(Row(f"begun-{number}", status="success"), None)
+    async with writer:
+        assert await writer.barrier(30)
+        assert read(path, "SELECT DISTINCT status, count(*) FROM log") == [("success", 10)]
+
+
+def test_many_small_chunks_weigh_more_than_their_bytes() -> None:
+    chunks = [(0.0, b"x")] * 1000
+    assert Content(answer=chunks).size_bytes > sum(sys.getsizeof((at, chunk)) + sys.getsizeof(chunk) for at, chunk in chunks)
+
+
+async def test_a_broken_database_costs_no_row_and_is_said_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with Writer(path) as writer:
+        writer.finish(Row("before"), None)
+        assert await writer.barrier(30)
+        await writer._database.run(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        await writer._database.close()
+        page = path.read_bytes()
+        path.write_bytes(b"this is not a database " * (len(page) // 23))
+        for number in range(3):
+            writer.finish(Row(f"call-{number}"), None)
+        await until(writer, lambda status: status.failures >= 2)
+        assert writer.status().dropped_rows == 0
+        for file in path.parent.glob("calls.db*"):
+            file.unlink()
+        assert await writer.barrier(30)
+        assert ids(path) == ["call-0", "call-1", "call-2"]
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
+
+
+async def test_old_calls_are_forgotten_while_new_ones_come_without_a_pause(path: Path) -> None:
+    seen: list[int] = []
+
+    def clock() -> float:
+        seen.append(writer.status().queued_rows)
+        return 1_000_000.0
+
+    writer = Writer(path, retention=Retention(max_age_s=60), clock=clock)
+    for number in range(4 * BATCH_ROWS):
+        writer.finish(Row(f"call-{number}", status="success", timestamp=1.0), None)
+    async with writer:
+        assert await writer.barrier(30)
+        await until(writer, lambda status: status.forgotten == 4 * BATCH_ROWS)
+    assert seen[0] > 0
+
+
+async def test_starting_does_not_wait_for_whoever_holds_the_database(path: Path) -> None:
+    async with Writer(path):
+        pass
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    async with Writer(path) as writer:  # whose own limit for a lock is five seconds
+        assert "locked" in str(writer.status().last_error)
+        assert writer._database._busy_timeout_s < 1
+        other.close()
+        writer.finish(Row("one"), None)
+        assert await writer.barrier(30)
+        waits = await writer._database.run(lambda connection: connection.execute("PRAGMA busy_timeout").fetchone())
+        assert waits == (5000,)
+
+
 async def test_a_second_proxy_on_the_same_database_is_refused_by_name(path: Path) -> None:
     async with Writer(path):
         second = Writer(path)
@@ -270,6 +359,7 @@ LOAD = """
 import asyncio, sys
 from pathlib import Path
 from respan_proxy.respan.spans import Content, Row
+from respan_proxy.store.retention import Retention
 from respan_proxy.store.writer import Writer
 
 async def main():
