@@ -22,6 +22,9 @@ Status = Literal["success", "warning", "failed", "pending", "running", "interrup
 
 NANO = 1_000_000_000
 
+# Beside its bytes a chunk is a tuple, a float and the head of a bytes object.
+CHUNK_BYTES = 56 + 24 + 33
+
 # Marks on the attributes of `Row`, where the type does not say enough.
 EPOCH: Final = "time"
 NANO_USD: Final = "money"
@@ -250,6 +253,9 @@ class Content:
 
     @property
     def size_bytes(self) -> int:
-        answer = self.answer if isinstance(self.answer, bytes) else b""
-        chunks = sum(len(chunk) for _, chunk in self.answer) if not isinstance(self.answer, bytes) else 0
-        return len(self.request_body) + len(self.sent_body or b"") + len(answer) + chunks + len(self.reply or b"")
+        """What it takes in memory: of a stream, mostly the objects around its chunks."""
+        if isinstance(self.answer, bytes):
+            answer = len(self.answer)
+        else:
+            answer = sum([len(chunk) for _, chunk in self.answer]) + CHUNK_BYTES * len(self.answer)
+        return len(self.request_body) + len(self.sent_body or b"") + answer + len(self.reply or b"")
