@@ -468,6 +468,9 @@ def test_vertex_without_a_project_is_warned_of_and_refused() -> None:
     assert "project" in config.warnings[0]
     with pytest.raises(RequestRejected, match="GOOGLE_CLOUD_PROJECT"):
         config.providers["vertex_ai"].url(GENERATE, "m")
+    assert config.providers["vertex_ai"].url(GENERATE, "m", place=("theirs", "us-east1")) == (
+        "https://us-east1-aiplatform.googleapis.com/v1/projects/theirs/locations/us-east1/publishers/google/models/m:generateContent"
+    )
 
 
 @pytest.mark.parametrize(

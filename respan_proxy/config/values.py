@@ -168,10 +168,13 @@ class Provider:
     def speaks(self, dialect: str) -> bool:
         return dialect in self.dialects
 
-    def url(self, path: str, model: str | None = None, query: str = "", *, version: str | None = None) -> str:
+    def url(
+        self, path: str, model: str | None = None, query: str = "", *, version: str | None = None, place: tuple[str, str] | None = None
+    ) -> str:
         """The absolute URL of an endpoint's path template (`/chat/completions`, `/v1/messages`, `/{version}/models/{model}:verb`).
 
-        `query` is appended as it is; `model` is percent-encoded. RequestRejected for a model name that would climb out of its path.
+        `query` is appended as it is; `model` is percent-encoded; `place`, a caller's project and location at Vertex, stands for ours.
+        RequestRejected for a model name that would climb out of its path.
         """
         for start, instead in self.paths.items():
             if path.startswith(start) and path[len(start) : len(start) + 1] in ("", "/", ":"):
@@ -180,15 +183,20 @@ class Provider:
         # Templates that bring their version go below the version a base URL may end with: `.../v1` + `/v1/messages`.
         base = _VERSION.sub("", self.base_url) if path.startswith(("/v1/", "/{version}/")) else self.base_url
         if "{" in path:
-            path = self._fill(path, model, version)
+            project, location = self.project, self.location
+            if place is not None and "{location}" in path:
+                project, location = place
+                if not self.placed:  # at Google's own address each region has a host
+                    base = base.replace(f"//{_region(self.location)}", f"//{_region(location)}", 1)
+            path = self._fill(path, model, version or self.version, project, location)
         if self.api_version and "api-version=" not in query:
             query = f"api-version={self.api_version}&{query}" if query else f"api-version={self.api_version}"
         return f"{base}{path}?{query}" if query else base + path
 
-    def _fill(self, path: str, model: str | None, version: str | None) -> str:
-        if "{project}" in path and not self.project:
+    def _fill(self, path: str, model: str | None, version: str, project: str, location: str) -> str:
+        if "{project}" in path and not project:
             raise RequestRejected(f"provider {self.name!r} has no project: set providers.{self.name}.project or GOOGLE_CLOUD_PROJECT")
-        path = path.replace("{version}", version or self.version).replace("{project}", self.project).replace("{location}", self.location)
+        path = path.replace("{version}", version).replace("{project}", project).replace("{location}", location)
         if model is None or "{model}" not in path:
             return path
         if ".." in model.split("/"):
@@ -199,6 +207,11 @@ class Provider:
         # A slash stays where names have several segments; an Azure deployment's name is one segment.
         kept = "@" if "/deployments/{model}" in path else "@/"
         return path.replace("{model}", quote(model, safe=kept))
+
+
+def _region(location: str) -> str:
+    """What stands in front of the host's name at Vertex."""
+    return "" if location == "global" else f"{location}-"
 
 
 @dataclass(frozen=True, slots=True)

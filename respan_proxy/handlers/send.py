@@ -52,7 +52,8 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
             )
         else:
             endpoint = exchange.endpoint
-            url = provider.url(endpoint.path, target.model, endpoint.query(request.query), version=endpoint.version)
+            query = endpoint.query(request.query)
+            url = provider.url(endpoint.path, target.model, query, version=endpoint.version, place=endpoint.place)
             hops = request.headers.get(HOP_HEADER)
             headers = to_provider(
                 request.headers, dialect=target.dialect.name, raw_relay_of=provider.name if exchange.endpoint.is_relay else None

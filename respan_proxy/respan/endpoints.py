@@ -45,6 +45,8 @@ class Endpoint:
     """The model, when it stands in the path and not in the body."""
     version: str | None = None
     """The version a Gemini caller named (`v1`, `v1beta`)."""
+    place: tuple[str, str] | None = None
+    """The project and location a Vertex caller named."""
     stream: bool | None = None
     """Whether the answer is streamed; None when the body says so."""
 
@@ -140,6 +142,8 @@ _VERBS: Final[Mapping[str, Endpoint]] = {
 _GOOGLE_DOORS: Final = {"gemini": "gemini", "vertexai": "vertex_ai", "vertex_ai": "vertex_ai"}
 _GOOGLE_PASSED: Final = frozenset({"interactions", "cachedContents", "files", "operations", "batches"})
 _GOOGLE_VERSION = re.compile(r"/(v[0-9]+[a-z0-9]*)(?=/)")
+# The location becomes part of a host's name: nothing but these letters may be in it.
+_PLACE = re.compile(r"/projects/([A-Za-z0-9][A-Za-z0-9.:_-]*)/locations/([a-z0-9][a-z0-9-]*)/")
 # Not models, but Respan's resources below /models.
 _RESERVED_MODELS: Final = frozenset({"public", "list"})
 
@@ -248,7 +252,9 @@ def _google(method: str, path: str) -> Endpoint | None:
     if provider == "vertex_ai" or version == "v1beta1":
         version = None
     if verb := _verb(rest):
-        return _call(rest, verb, provider, version) if method == "POST" else None
+        found = _PLACE.match(rest)
+        place = (found[1], found[2]) if found is not None else None
+        return _call(rest, verb, provider, version, place) if method == "POST" else None
     if not is_googles:
         return None
     if method == "GET" and (rest == "/models" or rest.startswith("/models/")):
@@ -272,14 +278,14 @@ def _verb(path: str) -> str:
     return verb[2] if verb[1] and verb[2].isalpha() else ""
 
 
-def _call(path: str, verb: str, provider: str, version: str | None) -> Endpoint | None:
+def _call(path: str, verb: str, provider: str, version: str | None, place: tuple[str, str] | None) -> Endpoint | None:
     tuned, plain = path.rfind("/tunedModels/"), path.rfind("/models/")
     start = tuned + 1 if tuned > plain else plain + len("/models/")
     model = unquote(path[start:]).rpartition(":")[0]
     if not model or ".." in model.split("/"):
         return None
     endpoint = _VERBS.get(verb) or Endpoint(verb, GEMINI, "passthrough", "")
-    return replace(endpoint, path=f"/{{version}}/models/{{model}}:{verb}", model=model, provider=provider, version=version)
+    return replace(endpoint, path=f"/{{version}}/models/{{model}}:{verb}", model=model, provider=provider, version=version, place=place)
 
 
 _GET: Final = frozenset({"GET"})

@@ -104,6 +104,22 @@ def test_google_is_served_in_every_version_form_and_verb(
 
 
 @pytest.mark.parametrize(
+    ("scope", "place"),
+    [
+        ("projects/p-1/locations/us-central1/publishers/google/", ("p-1", "us-central1")),
+        ("projects/example.com:p/locations/global/publishers/google/", ("example.com:p", "global")),
+        ("publishers/google/", None),
+        ("projects/p/locations/evil.com%2F/publishers/google/", None),
+        ("projects/p/locations/evil.com#/publishers/google/", None),
+        ("projects/../locations/global/publishers/google/", None),
+    ],
+)
+def test_a_vertex_callers_project_and_location_are_kept(scope: str, place: tuple[str, str] | None) -> None:
+    endpoint = match("POST", f"/api/google/vertexai/v1beta1/{scope}models/gemini-2.5-flash:generateContent")
+    assert endpoint is not None and endpoint.place == place
+
+
+@pytest.mark.parametrize(
     ("path", "dialect", "model"),
     [
         ("/api/models/gpt-4o", CHAT, "gpt-4o"),
