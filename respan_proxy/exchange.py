@@ -6,6 +6,7 @@ A `Reply` is a value: nothing has been sent to the caller yet, and who drops it 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -22,7 +23,10 @@ from respan_proxy.respan.spans import Row
 from respan_proxy.wire.json_edit import Document
 from respan_proxy.wire.multipart import Form
 
-Outcome = Literal["complete", "client_left", "upstream_broke", "rejected", "unavailable"]
+log = logging.getLogger(__name__)
+
+Outcome = Literal["complete", "client_left", "upstream_broke", "rejected", "unavailable", "stopped"]
+"""How a call ended. `stopped`: this proxy ended before the call did."""
 
 
 class ByteStream(Protocol):
@@ -61,7 +65,8 @@ class Stream:
     head_passed: int = 0
     steps: list[Step] = field(default_factory=list)
     broke: UpstreamInterrupted | None = None
-    tells_breaks: bool = False
+    last_words: Callable[[UpstreamInterrupted], bytes] | None = None
+    """What the caller is told in-band when the stream breaks; without it, the connection must tell."""
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """What the caller is to be sent, piece by piece; never an empty piece. Use under `aclosing`."""
@@ -69,9 +74,10 @@ class Stream:
             for chunk in self.head:
                 if out := self._through(chunk, self.head_passed):
                     yield out
+            feeds = [step.feed for step in self.steps]
             async for chunk in self.source:
-                for step in self.steps:
-                    chunk = step.feed(chunk)
+                for feed in feeds:
+                    chunk = feed(chunk)
                     if not chunk:
                         break
                 else:
@@ -97,6 +103,8 @@ class Stream:
                 tail += step.end(self.broke)
             except UpstreamInterrupted as error:
                 self.broke = error
+        if self.broke is not None and self.last_words is not None:
+            tail += self.last_words(self.broke)
         return tail
 
     async def aclose(self) -> None:
@@ -254,13 +262,19 @@ class Exchange:
         )
 
     def complete(self, outcome: Outcome) -> None:
-        """Run what waits for the last byte, once, in the order it was registered (innermost handler first)."""
+        """Run what waits for the last byte, once, in the order it was registered (innermost handler first).
+
+        The steps do not know each other: one that fails is logged and keeps no other from running.
+        """
         if self.outcome is None:
             self.outcome = outcome
         steps = self.on_complete[:]
         self.on_complete.clear()
         for step in steps:
-            step()
+            try:
+                step()
+            except Exception:
+                log.exception("call %s was served, but a step after its last byte failed", self.id)
 
 
 Next = Callable[[Exchange], Awaitable[Reply]]

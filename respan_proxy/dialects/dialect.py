@@ -96,5 +96,7 @@ class Dialect:
     """Whether a frame only keeps the connection alive."""
     outline: Callable[[Any], Outline | None] | None = None
     """A whole body as a value -> its outline; None when it takes a full reading to know. A short cut, where there is one."""
+    telling: tuple[bytes, ...] = (b'"error"',)
+    """Words in the middle of a stream without which its first and last frames tell how it went."""
     request_id_header: str = "x-request-id"
     """Where this dialect's SDKs look for the id of a request."""

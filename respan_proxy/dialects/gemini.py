@@ -16,6 +16,7 @@ DIALECT = Dialect(
     read_error=read_error,
     write_error=write_error,
     first_error=payload_error,
+    telling=(b'"error"', b'"functionCall"'),  # a call changes what STOP means
     interruption=interruption,
     read_usage=read_usage,
     read_count=read_count,

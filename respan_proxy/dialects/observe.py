@@ -27,6 +27,7 @@ class Observed:
     model: str | None = None
     response_id: str | None = None
     error: str | None = None
+    error_code: str | None = None
     finish: FinishReason | None = None
     calls_tools: bool = False
     complete: bool = True
@@ -56,7 +57,8 @@ def observe(
 ) -> Observed:
     """Read an answer of `status` that `dialect` gave. `request` (the body's members) serves to estimate what nobody counted."""
     if status >= 400:
-        return Observed(error=dialect.read_error(status, body).message)
+        told = dialect.read_error(status, body)
+        return Observed(error=told.message, error_code=told.code or told.kind)
     if kind != "generate":
         return _other(dialect, kind, body, request)
     truncated = False
@@ -74,6 +76,7 @@ def observe(
         model=reply.model,
         response_id=reply.id,
         error=reply.error.message if reply.error else None,
+        error_code=(reply.error.code or reply.error.kind) if reply.error else None,
         finish=reply.choices[0].finish if reply.choices else None,
         calls_tools=any(choice.tool_calls for choice in reply.choices),
         complete=reply.complete,
@@ -101,9 +104,7 @@ def glance(dialect: Dialect, answer: bytes, *, streamed: bool) -> Observed | Non
 
 
 # The last frames of a stream are its finish, its usage and its terminal.
-_LAST_FRAMES = 4
-# Words that may not be overlooked in the middle: an error ends a reply, and only Gemini's calls change what its finish means.
-_TELLING = (b'"error"', b'"functionCall"')
+_LAST_FRAMES = 3
 
 
 def _glance_at_ends(dialect: Dialect, answer: bytes) -> Observed | None:
@@ -113,7 +114,7 @@ def _glance_at_ends(dialect: Dialect, answer: bytes) -> Observed | None:
         tail = answer.rfind(b"\n\n", head, tail)
         if tail == -1:
             return None
-    if any(answer.find(word, head, tail) != -1 for word in _TELLING):
+    if any(answer.find(word, head, tail) != -1 for word in dialect.telling):
         return None
     reader = dialect.reader()
     events = [*reader.feed(answer[:head]), *reader.feed(answer[tail + 2 :]), *reader.close()]

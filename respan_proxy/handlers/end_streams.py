@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from respan_proxy.errors import UpstreamInterrupted
 from respan_proxy.exchange import Exchange, Next, Reply, Stream
 
@@ -9,26 +11,11 @@ from respan_proxy.exchange import Exchange, Next, Reply, Stream
 async def end_streams(exchange: Exchange, call_next: Next) -> Reply:
     reply = await call_next(exchange)
     if isinstance(reply.body, Stream) and exchange.endpoint.kind == "generate":
-        reply.body.steps.append(LastWords(exchange))
-        reply.body.tells_breaks = True
+        reply.body.last_words = partial(_last_words, exchange)
     return reply
 
 
-class LastWords:
-    """The last step of a dialect's stream: passes everything, and tells a break."""
-
-    __slots__ = ("_exchange",)
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def feed(self, chunk: bytes) -> bytes:
-        return chunk
-
-    def end(self, error: UpstreamInterrupted | None) -> bytes:
-        if error is None:
-            return b""
-        exchange = self._exchange
-        exchange.error = error
-        received = b"".join([chunk for _, chunk in exchange.attempts[-1].chunks])
-        return exchange.dialect.interruption(received, error, exchange.id)
+def _last_words(exchange: Exchange, error: UpstreamInterrupted) -> bytes:
+    exchange.error = error
+    received = b"".join([chunk for _, chunk in exchange.attempts[-1].chunks])
+    return exchange.dialect.interruption(received, error, exchange.id)

@@ -81,17 +81,18 @@ def _plain(attempt: Attempt) -> bytes:
 class Tap:
     """A step that keeps every chunk and its time, bounded, and finds a stream that just ends to be a break."""
 
-    __slots__ = ("_attempt", "_clock", "_exchange", "_tail_bytes")
+    __slots__ = ("_attempt", "_clock", "_exchange", "_keep", "_tail_bytes")
 
     def __init__(self, exchange: Exchange, attempt: Attempt, clock: Callable[[], float]) -> None:
         self._exchange = exchange
         self._attempt = attempt
         self._clock = clock
+        self._keep = attempt.chunks.append
         self._tail_bytes = 0
 
     def feed(self, chunk: bytes) -> bytes:
+        self._keep((self._clock(), chunk))
         attempt = self._attempt
-        attempt.chunks.append((self._clock(), chunk))
         attempt.chunks_bytes += len(chunk)
         if attempt.chunks_bytes > KEPT_BYTES:
             self._keep_the_tail(len(chunk))

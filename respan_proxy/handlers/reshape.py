@@ -61,6 +61,8 @@ class HideUsage:
     __slots__ = ()
 
     def feed(self, chunk: bytes) -> bytes:
+        if b'"choices":[]' not in chunk and b'"choices": []' not in chunk:
+            return chunk
         return sse.without(chunk, _NO_CHOICES, _is_usage_frame)
 
     def end(self, error: UpstreamInterrupted | None) -> bytes:
@@ -109,7 +111,7 @@ def _breakdown(exchange: Exchange, now: float) -> Breakdown:
     attempt = exchange.attempts[-1]
     seen = observed(exchange, attempt, whole=True)
     model = seen.model or exchange.model
-    cost = price(model, attempt.target.provider.name, seen.usage)[0] if seen.usage is not None else None
+    cost = price(model, attempt.target.provider.name, seen.usage, said=exchange.params.values)[0] if seen.usage else None
     latency_s = now - exchange.started_at
     return Breakdown.of(
         exchange.params,

@@ -82,7 +82,10 @@ class Gateway:
                 return await self._exchange(request, path, query, endpoint)
             if (question := cors.preflight(request, self.limits.origins)) is not None:
                 return question
-            response = await self.elsewhere(request, path) or await self._unknown(request, path)
+            response = await self.elsewhere(request, path)
+            if response is None:
+                response = await self._unknown(request, path)
+            response.headers.setdefault("Server", SERVER)
             cors.permit(response.headers, request.headers, self.limits.origins)
             return response
         finally:
@@ -147,7 +150,7 @@ class Gateway:
         async with aclosing(body.chunks()) as chunks:
             async for chunk in chunks:
                 await response.write(chunk)
-        if body.broke is not None and not body.tells_breaks:
+        if body.broke is not None and body.last_words is None:
             _abort(request)
             raise ConnectionResetError("the provider broke off; nothing in-band can tell the caller")
         await response.write_eof()
