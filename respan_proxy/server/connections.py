@@ -32,6 +32,8 @@ class _Connection(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            raise exc  # the caller's connection is gone, or was cut by us: nothing is left to answer to, and nothing to log
         if status >= 500:
             return super().handle_error(request, status, exc, message)
         # The first line of the parser's words says what is wrong; what follows, or stands in quotes, was sent and may be a key.

@@ -121,12 +121,14 @@ class Gateway:
         try:
             reply = await self.handle(exchange) if refused is None else error_reply(exchange, refused)
             response = await self._send(request, reply, close=refused is not None)
-            outcome = _outcome(exchange, reply)
+            outcome = _outcome(exchange)
             self._count(endpoint, reply)
             return response
         finally:
             if reply is not None:
                 await reply.aclose()
+                if isinstance(reply.body, Stream) and reply.body.broke is not None:
+                    outcome = "upstream_broke"
             try:
                 exchange.complete(outcome)
             except Exception:
@@ -199,9 +201,7 @@ def _not_served(method: str, path: str) -> ProxyError:
     return UnknownPath(f"{method} {path} is not served here{hint}", code="unknown_path")
 
 
-def _outcome(exchange: Exchange, reply: Reply) -> Outcome:
-    if isinstance(reply.body, Stream) and reply.body.broke is not None:
-        return "upstream_broke"
+def _outcome(exchange: Exchange) -> Outcome:
     match exchange.error:
         case None:
             return "complete"

@@ -207,3 +207,16 @@ async def test_an_answer_that_is_no_http_says_so(proxy: Proxy, provider: FakePro
     provider.will(raw(b"HTTP/1.1 200 OK\r\nBad Header: 1\r\nContent-Length: 2\r\n\r\n{}"))
     response, got = await call(client, proxy, "chat")
     assert response.status == 502 and b"not HTTP" in got
+
+
+async def test_a_break_that_nothing_in_band_can_tell_cuts_the_callers_connection(
+    proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession, finished: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Audio: half a file must not look like a whole one."""
+    provider.will(Answer(200, (("Content-Type", "audio/mpeg"), ("Transfer-Encoding", "chunked")), [b"\xff\xfb\x00", Act.CUT]))
+    async with client.post(f"{proxy.base}/audio/speech", json={"model": "tts-1", "input": "x"}) as response:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+    row = await finished(proxy, response)
+    assert (row["status"], row["outcome"], row["answer_bytes"]) == ("failed", "upstream_broke", 3) and row["error_message"]
+    assert "Traceback" not in caplog.text
