@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ class Settings:
 def load(settings: Settings, environ: Mapping[str, str]) -> Config:
     """The configuration as it stands now. `ConfigError` with every mistake."""
     env_file = _nearest_env_file(Path.cwd())
-    merged = {**(parse_env_file(env_file.read_text("utf-8", "replace")) if env_file else {}), **environ}
+    beside = parse_env_file(env_file.read_text("utf-8", "replace")) if env_file else {}
+    merged = {**beside, **environ}
     path = _config_path(settings, merged)
     mapping: dict[str, Any] = {}
     if path is not None:
@@ -39,7 +40,18 @@ def load(settings: Settings, environ: Mapping[str, str]) -> Config:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError([f"{path}: is not TOML: {error}"]) from error
     flags = {name: value for name, value in (("listen", settings.listen), ("database", settings.database)) if value is not None}
-    return parse(mapping, merged, str(path or "config.toml"), flags)
+    places = {name: str(env_file) for name in beside if name not in environ}
+    config = parse(mapping, merged, str(path or "config.toml"), flags, places=places)
+    if problems := list(_unreadable(config, str(path))):
+        raise ConfigError(problems)
+    return config
+
+
+def _unreadable(config: Config, source: str) -> Iterator[str]:
+    """Files that the configuration names and that cannot be read: a call would find out too late."""
+    for provider in config.providers.values():
+        if provider.ca_file and not os.access(provider.ca_file, os.R_OK):
+            yield f"{source}: providers.{provider.name}.ca_file: found {provider.ca_file!r}, expected a file that can be read"
 
 
 def _config_path(settings: Settings, environ: Mapping[str, str]) -> Path | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
-from respan_proxy.cli.settings import configured, refuse, settings_options
+from respan_proxy.cli.settings import configured, settings_options
 from respan_proxy.config import Config, Provider
 
 
@@ -17,8 +16,6 @@ from respan_proxy.config import Config, Provider
 def check(ctx: click.Context, /, **_: str | None) -> None:
     """Print what would be served; exit status 1 and every mistake when the configuration is not fit."""
     config = configured(ctx)
-    if problems := list(unreadable(config)):
-        refuse(ctx, problems)
     for line in report(config):
         click.echo(line)
     for warning in (*config.warnings, *leading_nowhere(config)):
@@ -47,13 +44,6 @@ def report(config: Config) -> Iterator[str]:
         yield f"  {name} -> {to}"
     if config.default_model:
         yield f"  every name that nobody serves -> {config.default_model}"
-
-
-def unreadable(config: Config) -> Iterator[str]:
-    """Files that the configuration names and that are not there."""
-    for provider in config.providers.values():
-        if provider.ca_file and not Path(provider.ca_file).is_file():
-            yield f"providers.{provider.name}.ca_file: found {provider.ca_file!r}, expected a file that can be read"
 
 
 def leading_nowhere(config: Config) -> Iterator[str]:

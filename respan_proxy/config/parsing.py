@@ -17,8 +17,12 @@ from respan_proxy.dialects.catalog import Globs, ProviderRow
 from respan_proxy.errors import ConfigError
 
 ENVIRONMENT = "environment"
+COMMAND_LINE = "command line"
+NOWHERE_ELSE: Mapping[str, str] = {}
 FLAGS = {"listen": "server.listen", "database": "store.database"}
 _PREFIX = "RESPAN_PROXY_"
+KEYS_VARIABLE = f"{_PREFIX}KEYS"
+LISTEN_VARIABLE = next(option.variable for option in OPTIONS if option.path == FLAGS["listen"])
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -28,13 +32,15 @@ def parse(
     source: str = "config.toml",
     flags: Mapping[str, str] | None = None,
     *,
+    places: Mapping[str, str] = NOWHERE_ELSE,
     platform: str = sys.platform,
 ) -> Config:
     """The configuration out of a parsed TOML file, the environment (`.env` already merged in) and the flags `listen` and `database`.
 
-    Flags win over variables, variables over the file. `source` is the file's name, for complaints. Raises ConfigError with all of them.
+    Flags win over variables, variables over the file. For complaints: `source` is the file's name, `places` says of variables that are
+    not of the environment itself where they stand. Raises ConfigError with all mistakes.
     """
-    return _Parser(mapping, environ, source, flags or {}, platform).config()
+    return _Parser(mapping, environ, source, flags or {}, places, platform).config()
 
 
 def default_database(environ: Mapping[str, str], platform: str = sys.platform) -> str:
@@ -58,12 +64,19 @@ class _Parser:
     """The mistakes and warnings found so far, and what they are found in."""
 
     def __init__(
-        self, mapping: Mapping[str, Any], environ: Mapping[str, str], source: str, flags: Mapping[str, str], platform: str
+        self,
+        mapping: Mapping[str, Any],
+        environ: Mapping[str, str],
+        source: str,
+        flags: Mapping[str, str],
+        places: Mapping[str, str],
+        platform: str,
     ) -> None:
         self.mapping = mapping
         self.environ = environ
         self.source = source
         self.flags = flags
+        self.places = places
         self.platform = platform
         self.problems: list[str] = []
         self.warnings: list[str] = []
@@ -101,10 +114,10 @@ class _Parser:
                     given[option] = found
         for option in OPTIONS:
             if option.variable and (text := self.environ.get(option.variable)):
-                self._put(given, option, text, ENVIRONMENT, option.variable)
+                self._put(given, option, text, self._place_of(option.variable), option.variable)
         for flag, path in FLAGS.items():
             if text := self.flags.get(flag):
-                self._put(given, next(option for option in OPTIONS if option.path == path), text, "command line", f"--{flag}")
+                self._put(given, next(option for option in OPTIONS if option.path == path), text, COMMAND_LINE, f"--{flag}")
         return given
 
     def _put(self, given: dict[Option, Any], option: Option, text: str, source: str, key: str) -> None:
@@ -138,7 +151,7 @@ class _Parser:
                 self._complain(f"{where}.key", None, "either key or digest, and not both", found="both" if "key" in row else "neither")
             elif (hashed := value["digest"] or (value["key"] and digest(value["key"]))) and value["name"]:
                 found.append(Key(value["name"], hashed, value["environment"] or None, bool(value["is_admin"])))
-        if self.environ.get("RESPAN_PROXY_KEYS"):
+        if self.environ.get(KEYS_VARIABLE):
             found = self._keys_of_the_environment()
         for index, key in enumerate(found):
             if any(key.name == other.name for other in found[:index]):
@@ -151,8 +164,8 @@ class _Parser:
 
     def _keys_of_the_environment(self) -> list[Key]:
         found: list[Key] = []
-        variable = "RESPAN_PROXY_KEYS"
-        for number, entry in enumerate(filter(None, map(str.strip, self.environ.get(variable, "").split(","))), 1):
+        variable = KEYS_VARIABLE
+        for number, entry in enumerate(filter(None, map(str.strip, self.environ[variable].split(","))), 1):
             match entry.split(":"):
                 case [name, key] if name and key:
                     found.append(Key(name, digest(key)))
@@ -161,7 +174,11 @@ class _Parser:
                 case parts:
                     where = f"{variable}, entry {number}"
                     self._complain(
-                        where, None, "name:key or name:key:environment", found=f"{len(parts)} parts, or an empty one", source=ENVIRONMENT
+                        where,
+                        None,
+                        "name:key or name:key:environment",
+                        found=f"{len(parts)} parts, or an empty one",
+                        source=self._place_of(variable),
                     )
         return found
 
@@ -282,7 +299,7 @@ class _Parser:
             try:
                 return str(URL.read(text if name == variable else _as_url(text, row.base_url)))
             except Unfit:
-                self._complain(name, text, URL.expected, source=ENVIRONMENT)
+                self._complain(name, text, URL.expected, source=self._place_of(name))
         return given
 
     def _key_of_the_environment(self, row: ProviderRow) -> str | None:
@@ -291,7 +308,7 @@ class _Parser:
                 try:
                     return str(SECRET.read(text))
                 except Unfit:
-                    self._complain(name, text, SECRET.expected, source=ENVIRONMENT, kind=SECRET)
+                    self._complain(name, text, SECRET.expected, source=self._place_of(name), kind=SECRET)
         return None
 
     def _first(self, variables: Iterable[str]) -> str | None:
@@ -301,7 +318,7 @@ class _Parser:
 
     def _variables(self, config: Config) -> None:
         """Variables of ours that mean nothing are mistakes too: a typing error in a sidecar's environment is found at once."""
-        known = {option.variable for option in OPTIONS if option.variable} | {f"{_PREFIX}CONFIG", f"{_PREFIX}KEYS"}
+        known = {option.variable for option in OPTIONS if option.variable} | {f"{_PREFIX}CONFIG", KEYS_VARIABLE}
         places = {f"{_PREFIX}{_variable(name)}_BASE_URL" for name in (*catalog.providers(), *config.providers)}
         for name in self.environ:
             if name.startswith(_PREFIX) and name not in known and name not in places:
@@ -310,25 +327,38 @@ class _Parser:
                     None,
                     f"a variable that exists{_did_you_mean(name, [*known, *places])}",
                     found="an unknown variable",
-                    source=ENVIRONMENT,
+                    source=self._place_of(name),
                 )
 
     def _reachable_only_with_keys(self, config: Config) -> None:
         if (
             config.listen.is_loopback
             or config.keys
-            or any(problem.startswith((f"{self.source}: keys", f"{ENVIRONMENT}: {_PREFIX}KEYS")) for problem in self.problems)
+            or any(
+                problem.startswith((f"{self.source}: keys", f"{self._place_of(KEYS_VARIABLE)}: {KEYS_VARIABLE}"))
+                for problem in self.problems
+            )
         ):
             return
+        if self.flags.get("listen"):
+            source, key = COMMAND_LINE, "--listen"
+        elif self.environ.get(LISTEN_VARIABLE):
+            source, key = self._place_of(LISTEN_VARIABLE), LISTEN_VARIABLE
+        else:
+            source, key = self.source, "server.listen"
         line = 'keys = [{ name = "me", key = "choose-a-long-secret" }]'
         self._complain(
-            "server.listen",
+            key,
             str(config.listen),
             f"a loopback address, or keys, because whoever reaches it could spend your money and read your logs. "
-            f"Add as the first line of {self.source}:  {line}  or set RESPAN_PROXY_KEYS=me:choose-a-long-secret",
+            f"Add as the first line of {self.source}:  {line}  or set {KEYS_VARIABLE}=me:choose-a-long-secret",
+            source=source,
         )
 
     # reading and complaining
+
+    def _place_of(self, variable: str) -> str:
+        return self.places.get(variable, ENVIRONMENT)
 
     def _table(self, section: str) -> Mapping[str, Any]:
         table = self.mapping.get(section, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
@@ -99,10 +99,11 @@ class Models:
             if not provider.usable:
                 continue
             bare = provider.name in BARE
-            own = (Model(name, provider.name) for name in provider.models)
+            names = catalog.models().get(provider.name, ()) if provider.built_in else provider.models
+            own = (Model(name, provider.name) for name in names)
             add(model if bare or provider.built_in else _prefixed(model) for model in (*own, *self._listing(provider).models))
         if not config.has_provider_key:
-            add(Model(name, "echo") for owner in ("openai", "anthropic", "gemini") for name in catalog.models().get(owner, ()))
+            add(_stood_in_for(config))
         return list(found.values())
 
     async def close(self) -> None:
@@ -143,6 +144,14 @@ class Models:
                 return
             listing.failed = f"it answered {reply.status}"
         log.warning("provider %r does not list its models: %s", provider.name, listing.failed)
+
+
+def _stood_in_for(config: Config) -> Iterator[Model]:
+    """The known models that echo answers for: all but those of providers that the user has put somewhere."""
+    for owner, names in catalog.models().items():
+        provider = config.providers.get(owner)
+        if provider is None or not (provider.placed or provider.built_in):
+            yield from (Model(name if owner in BARE else f"{owner}/{name}", "echo") for name in names)
 
 
 def _near(wanted: str, ids: list[str]) -> list[str]:

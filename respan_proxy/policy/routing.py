@@ -104,10 +104,11 @@ def doors(model: str) -> Iterator[Endpoint]:
 def is_known(model: str) -> bool:
     """Whether a name belongs to somebody we have heard of: by heart, or by its family."""
     head, _, rest = model.partition("/")
-    name = rest if rest and head.lower() in catalog.names() else model
-    if any(name in names for names in catalog.models().values()):
+    # Some providers' own names begin with another's: groq's openai/gpt-oss-20b.
+    spellings = [model, rest] if rest and head.lower() in catalog.names() else [model]
+    if any(name in names for names in catalog.models().values() for name in spellings):
         return True
-    return any(catalog.Globs(row.families).match(name) for row in catalog.providers().values())
+    return any(catalog.Globs(row.families).match(name) for row in catalog.providers().values() for name in spellings)
 
 
 def _found(model: str, asked: _Asked) -> Route | None:

@@ -16,24 +16,30 @@ def banner(config: Config, address: Listen) -> str:
 
 def facts(config: Config, address: Listen) -> dict[str, str]:
     """The same by name: `address`, `providers`, `keys`, `database`, `try` (a call that works as it stands, but for a key of ours)."""
-    keyed = [provider.name for provider in config.providers.values() if provider.usable and not provider.built_in]
-    if config.has_provider_key:
-        providers = ", ".join(keyed) + " (and echo)"
-    else:
-        found = f"{', '.join(keyed)}; " if keyed else ""
-        providers = f"{found}none with a key, so echo (built in) answers under every known model name; OPENAI_API_KEY or another ends that"
+    usable = [provider.name for provider in config.providers.values() if provider.usable and not provider.built_in]
+    placed = [provider.name for provider in config.providers.values() if provider.placed and not provider.usable]
     base = f"http://{_reached_at(address)}" if address.path is None else "http://localhost"
     curl = "curl" if address.path is None else f"curl --unix-socket {address.path}"
     bearer = "" if config.any_key else " -H 'authorization: Bearer YOUR_KEY'"
-    model = "gpt-4.1-nano" if not config.has_provider_key or "openai" in keyed else "echo/hello"
+    is_served = "openai" in usable or not (config.has_provider_key or "openai" in placed)
+    model = "gpt-4.1-nano" if is_served else "echo/hello"
     return {
         "address": f"{base}/api" if address.path is None else f"{address} (/api)",
-        "providers": providers,
+        "providers": _who_answers(config, usable, placed),
         "keys": "any (loopback only)" if config.any_key else ", ".join(key.name for key in config.keys),
         "database": config.database,
         "try": f"{curl} {base}/api/chat/completions{bearer} -H 'content-type: application/json' "
         f"""-d '{{"model":"{model}","messages":[{{"role":"user","content":"hello"}}]}}'""",
     }
+
+
+def _who_answers(config: Config, usable: list[str], placed: list[str]) -> str:
+    found = [*usable, *(f"{name} (with the keys that callers bring)" for name in placed)]
+    if config.has_provider_key:
+        return ", ".join(found) + " (and echo)"
+    rest = "every other known model name" if placed else "every known model name"
+    echo = f"none with a key, so echo (built in) answers under {rest}; OPENAI_API_KEY or another ends that"
+    return f"{', '.join(found)}; {echo}" if found else echo
 
 
 def _reached_at(address: Listen) -> str:
