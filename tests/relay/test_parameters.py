@@ -73,7 +73,10 @@ ANSWERS: dict[str, Callable[[], Answer]] = {
     "html": lambda: html(502),
 }
 STREAMS: dict[str, Callable[[], Answer]] = {
-    "stream": lambda: streamed(frame.replace(b"world", SECRET.encode()) for frame in recordings.CHAT_STREAM),
+    "stream": lambda: streamed(
+        frame.replace(b"world", SECRET.encode())
+        for frame in [*recordings.CHAT_STREAM[:-1], recordings.CHAT_USAGE, recordings.CHAT_STREAM[-1]]
+    ),
     "break": lambda: streamed([frame.replace(b"lo ", SECRET.encode()) for frame in recordings.CHAT_STREAM[:3]], Act.RESET),
     "error first": lambda: streamed(b"data: " + QUOTE + b"\n\n"),
     "error later": lambda: streamed(recordings.CHAT_STREAM[:2], b"data: " + QUOTE + b"\n\n"),
