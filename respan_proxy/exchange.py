@@ -231,6 +231,7 @@ class Exchange:
     warnings: list[str] = field(default_factory=list)
     row: Row | None = None
     reply_status: int | None = None
+    reply_headers: MultiMapping[str] | None = None
     error_body: bytes | None = None
     outcome: Outcome | None = None
     error: ProxyError | None = None

@@ -58,7 +58,7 @@ _REASON: Mapping[str, FinishReason] = {
     "eos": "stop",  # Together
     "model_length": "length",  # Mistral
 }
-_FINISH: Mapping[FinishReason, str] = {"tool": "tool_calls", "length": "length", "context": "length", "filter": "content_filter"}
+FINISH_REASONS: Mapping[FinishReason, str] = {"tool": "tool_calls", "length": "length", "context": "length", "filter": "content_filter"}
 _FORMAT: Mapping[Provider, str] = {
     "anthropic": "anthropic-claude-v1",
     "gemini": "google-gemini-v1",
@@ -467,7 +467,7 @@ class Writer:
             pieces.append(self._chunk({"refusal": event.explanation}, event.choice))
         if writing.citations:  # all in one: a second delta of a list without indexes breaks the SDK's accumulator
             pieces.append(self._chunk({"annotations": [_annotation(citation) for citation in writing.citations]}, event.choice))
-        pieces.append(self._chunk({}, event.choice, finish=_FINISH.get(event.reason, "stop")))
+        pieces.append(self._chunk({}, event.choice, finish=FINISH_REASONS.get(event.reason, "stop")))
         return b"".join(pieces)
 
     def _begin(self, start: Start) -> dict[str, Any]:
@@ -542,7 +542,7 @@ def _choice(choice: Choice, context: WriteContext) -> dict[str, Any]:
         "index": choice.index,
         "message": message,
         "logprobs": _all_logprobs(choice.logprobs),
-        "finish_reason": _FINISH.get(choice.finish or "stop", "stop"),
+        "finish_reason": FINISH_REASONS.get(choice.finish or "stop", "stop"),
     }
 
 

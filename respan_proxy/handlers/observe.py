@@ -6,6 +6,7 @@ once 150 us.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -28,7 +29,8 @@ def observe(clock: Callable[[], float]) -> Handler:
             reply = await call_next(exchange)
         except BaseException as error:
             attempt.ended_at = clock()
-            attempt.error = str(error) or type(error).__name__
+            if not isinstance(error, asyncio.CancelledError):  # whose reason is known when the call is over
+                attempt.error = str(error) or type(error).__name__
             raise
         attempt.headers = reply.headers
         attempt.upstream_request_id = reply.headers.get(target.dialect.request_id_header) or reply.headers.get("x-request-id")
