@@ -73,13 +73,28 @@ def tables() -> str:
         parts.append(f"### `[{section}]`: {_SECTION_WHY[section]}\n\n" + _rows(rows))
     parts.append("### `[[keys]]`: keys of our own\n\n" + _rows([(option, option.default) for option in KEYS]))
     parts.append("### `[providers.NAME]`: a provider\n\n" + _rows([(option, option.default) for option in PROVIDER]))
+    parts.append("### Providers known by name\n\n" + _known())
     return "\n".join(parts)
+
+
+def _known() -> str:
+    lines = ["| Provider | Speaks | Key | Where, beside `RESPAN_PROXY_<NAME>_BASE_URL` |", "| --- | --- | --- | --- |"]
+    for name, row in catalog.providers().items():
+        if row.built_in:
+            continue
+        key = " or ".join(f"`{variable}`" for variable in row.key_env) or "none"
+        where = " or ".join(f"`{variable}`" for variable in row.base_url_env)
+        where = f"`{row.base_url}`" + (f", {where}" if where else "") if row.base_url else f"{where}: required"
+        if row.project_env:
+            where += f"; {' or '.join(f'`{variable}`' for variable in row.project_env)}: required"
+        lines.append(f"| `{name}` | {', '.join(row.dialects)} | {key} | {where} |")
+    return "\n".join(lines) + "\n"
 
 
 def _provider_head() -> str:
     known = ", ".join(name for name, row in catalog.providers().items() if not row.built_in)
     text = (
-        f"Providers. Known ones ({known}) need no table here: their key in the environment is enough. "
+        f"Providers. Known ones ({known}) need no table here: their variables are enough (docs/configuration.md lists them). "
         "A table changes what is known, or adds a provider of your own (then base_url is required)."
     )
     return fill(text, 118, initial_indent="# ", subsequent_indent="# ") + "\n"

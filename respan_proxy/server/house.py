@@ -49,7 +49,7 @@ class House:
             return answer
         try:
             refuse_strangers(request.headers, self.config)
-            if (page := pages.answer(self, request.method, path)) is not None:
+            if (page := pages.answer(self, request, path)) is not None:
                 return page
             caller = identify(request.headers, request.rel_url.raw_query_string, self.config)
             return await dispatch(request, path, caller, self.queries, self.writer)
