@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from respan_proxy import __version__
 from respan_proxy.config import Config, Listen
 from respan_proxy.echo.provider import Echo
 from respan_proxy.errors import ConfigError
@@ -39,7 +40,7 @@ from respan_proxy.loading import Settings, load
 from respan_proxy.reporting import report
 from respan_proxy.server.banner import banner, facts
 from respan_proxy.server.house import House
-from respan_proxy.server.listening import listening
+from respan_proxy.server.listening import listening, obstacles
 from respan_proxy.store.queries import Queries
 from respan_proxy.store.retention import Retention
 from respan_proxy.store.writer import Writer
@@ -98,7 +99,11 @@ async def running(config: Config) -> AsyncIterator[House]:
             retention=_retention(config),
             queue_bytes=config.queue_bytes,
         )
-        await stack.enter_async_context(writer)
+        try:
+            await stack.enter_async_context(writer)
+        except ConfigError as error:
+            # Whoever started it twice has both mistakes to hear of.
+            raise ConfigError([*error.problems, *obstacles(config.listen)]) from error
         upstream = await stack.enter_async_context(Upstream())
         queries = Queries(Path(config.database))
         stack.push_async_callback(queries.close)
@@ -154,7 +159,8 @@ def settle_garbage_collection() -> None:
 
 def _announce(config: Config, address: Listen) -> None:
     if config.log.format == "json":
-        log.info("listening", extra={"facts": facts(config, address)})
+        told = facts(config, address)
+        log.info("respan-proxy %s listens on %s", __version__, told["address"], extra={"facts": told})
         for warning in config.warnings:
             log.warning("%s", warning)
         return

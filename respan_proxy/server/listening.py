@@ -58,6 +58,18 @@ async def listening(gateway: Gateway, listen: Listen, limits: Limits) -> AsyncIt
             _unlink(listen.path)
 
 
+def obstacles(listen: Listen) -> list[str]:
+    """What would keep us from listening there, tried and given up again; for a start that fails on something else anyhow."""
+    if listen.path is not None:
+        return []
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    try:
+        with socket.create_server((listen.host, listen.port), family=family):
+            return []
+    except OSError as error:
+        return [_why(listen, error)]
+
+
 def _why(listen: Listen, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (

@@ -70,7 +70,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             line = await process.until(" listens on ")
             if "http://127.0.0.1:" in line:
                 process.port = int(line.split("http://127.0.0.1:")[1].split("/")[0])
-            await process.until("try ")
+            if '"try"' not in line:  # as JSON it is all in one line
+                await process.until("try ")
         return process
 
     yield run

@@ -69,6 +69,13 @@ async def test_a_second_proxy_on_the_same_database_is_refused(start: Start) -> N
     assert "calls.db" in second.said[-1]
 
 
+async def test_who_starts_it_twice_hears_of_the_database_and_of_the_port(start: Start) -> None:
+    first = await start()
+    second = await start("--listen", f"127.0.0.1:{first.port}", listens=False)
+    assert await second.ended() == 1
+    assert "calls.db" in second.said[-1] and f"--listen 127.0.0.1:{first.port + 1}" in second.said[-1]
+
+
 async def test_it_serves_on_a_unix_socket(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "proxy.sock"
     await start("--listen", f"unix:{path}")
@@ -159,3 +166,38 @@ async def test_a_reload_leaves_open_streams_alone(start: Start) -> None:
         await proxy.until("reloaded")
         gate.set()
         assert (await response.read()).endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_reload_never_leaves_an_open_door_without_keys(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('keys = [{ name = "me", key = "our-own-key" }]\n[server]\nlisten = "0.0.0.0:0"\n')
+    proxy = await start(environ={"RESPAN_PROXY_LISTEN": ""})
+    config.write_text('[server]\nlisten = "127.0.0.1:7776"\n')  # fit for a new start, not for the socket that is open
+    proxy.signal(signal.SIGHUP)
+    assert "keys: found none" in await proxy.until("reload refused")
+    async with aiohttp.ClientSession() as client, client.post(f"{proxy.base}/chat/completions", json=CHAT) as response:
+        assert response.status == 401
+
+
+async def test_what_only_a_restart_changes_is_said_at_each_reload(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('[server]\nlisten = "127.0.0.1:0"\n')
+    proxy = await start("--config", "own.toml", environ={"RESPAN_PROXY_LISTEN": ""})
+    (tmp_path / "own.toml").write_text('[server]\nlisten = "127.0.0.1:1"\n[store]\ndurability = "full"\n')
+    for _ in range(2):
+        proxy.signal(signal.SIGHUP)
+        assert "127.0.0.1:0" in await proxy.until("listen changes only with a restart")
+        await proxy.until("durability changes only with a restart")
+        await proxy.until("reloaded")
+
+
+async def test_json_lines_are_json_from_the_first_to_the_last(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[log]\nformat = "json"\n')
+    proxy = await start(environ={"OPENAI_API_KEY": "sk-a-secret-of-mine"})
+    proxy.signal(signal.SIGHUP)
+    await proxy.until("reloaded")
+    proxy.signal(signal.SIGTERM)
+    assert await proxy.ended() == 0
+    lines = "".join(proxy.said).splitlines()
+    told = [json.loads(line) for line in lines]
+    assert " listens on " in told[0]["message"] and told[0]["address"] == proxy.base
+    assert "sk-a-secret" not in "".join(lines)
