@@ -82,7 +82,7 @@ def compose(config: Config, parts: Parts) -> Next:
         trace.announce,
         reshape(config, clock),
         route(config, parts.models.listed, clock),
-        observe(clock),
+        observe(clock, config.body_bytes),
         keep_secrets,
         judge,
         last=send(parts.upstream.send, echo.send, parts.instance_id, clock),
@@ -98,6 +98,7 @@ async def running(config: Config) -> AsyncIterator[House]:
             durability=config.durability,
             retention=_retention(config),
             queue_bytes=config.queue_bytes,
+            body_bytes=config.body_bytes,
         )
         try:
             await stack.enter_async_context(writer)
@@ -111,7 +112,7 @@ async def running(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(parts.models.close)
 
         def adopt(changed: Config) -> Next:
-            writer.adopt(retention=_retention(changed), queue_bytes=changed.queue_bytes)
+            writer.adopt(retention=_retention(changed), queue_bytes=changed.queue_bytes, body_bytes=changed.body_bytes)
             return compose(changed, parts)
 
         house = House(config, writer, queries, adopt)

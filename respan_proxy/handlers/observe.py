@@ -17,12 +17,15 @@ from respan_proxy.exchange import Attempt, Exchange, Handler, Next, Reply, Strea
 from respan_proxy.handlers.send import bound
 from respan_proxy.wire.encoding import decode
 
-# What is kept of one answer; beyond it only the end, which tells usage and the reason for stopping. The row is cut at the same mark.
+# What is kept of one answer at least; beyond it only the end, which tells usage and the reason for stopping.
 KEPT_BYTES = 8 * 1024 * 1024
 TAIL_BYTES = 65_536
 
 
-def observe(clock: Callable[[], float]) -> Handler:
+def observe(clock: Callable[[], float], body_bytes: int = 0) -> Handler:
+    """`body_bytes`: of a longer stream the row keeps only so much; it is read up to `KEPT_BYTES` whatever the row keeps."""
+    kept_bytes = max(body_bytes, KEPT_BYTES)
+
     async def handler(exchange: Exchange, call_next: Next) -> Reply:
         target, attempt = bound(exchange)
         try:
@@ -38,7 +41,7 @@ def observe(clock: Callable[[], float]) -> Handler:
             reply.headers["X-Respan-Upstream-Request-Id"] = attempt.upstream_request_id
         if isinstance(reply.body, Stream):
             if exchange.row is not None:
-                reply.body.steps.append(Tap(exchange, attempt, clock))
+                reply.body.steps.append(Tap(exchange, attempt, clock, kept_bytes))
         else:
             attempt.ended_at = clock()
             attempt.answer = reply.body
@@ -83,9 +86,10 @@ def _plain(attempt: Attempt) -> bytes:
 class Tap:
     """A step that keeps every chunk and its time, bounded, and finds a stream that just ends to be a break."""
 
-    __slots__ = ("_attempt", "_clock", "_exchange", "_keep", "_tail_bytes")
+    __slots__ = ("_attempt", "_clock", "_exchange", "_keep", "_kept_bytes", "_tail_bytes")
 
-    def __init__(self, exchange: Exchange, attempt: Attempt, clock: Callable[[], float]) -> None:
+    def __init__(self, exchange: Exchange, attempt: Attempt, clock: Callable[[], float], kept_bytes: int) -> None:
+        self._kept_bytes = kept_bytes
         self._exchange = exchange
         self._attempt = attempt
         self._clock = clock
@@ -96,7 +100,7 @@ class Tap:
         self._keep((self._clock(), chunk))
         attempt = self._attempt
         attempt.chunks_bytes += len(chunk)
-        if attempt.chunks_bytes > KEPT_BYTES:
+        if attempt.chunks_bytes > self._kept_bytes:
             self._keep_the_tail(len(chunk))
         return chunk
 

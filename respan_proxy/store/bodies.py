@@ -24,7 +24,11 @@ else:
 ENCODING = "zstd/1"
 LEVEL = 3
 
-# A body beyond this is cut and marked: one call must not fill the disk, and eight megabytes hold the largest context windows as text.
+# A body beyond this is cut and marked, unless `store.body_bytes` says otherwise: one call must not fill the disk, and eight megabytes
+# hold the largest context windows as text.
+BODY_BYTES = 8_000_000
+
+# Of an answer that is read back and was stored compressed.
 MAX_BODY_BYTES = 8 * 1024 * 1024
 
 
@@ -43,9 +47,13 @@ class Kept:
 
 
 class Packer:
-    """Content -> bytes for one row. Keeps its compression context: making one costs as much as packing 500 bytes."""
+    """Content -> bytes for one row. Keeps its compression context: making one costs as much as packing 500 bytes.
 
-    def __init__(self) -> None:
+    A body longer than `body_bytes` is cut; that may be changed while it is in use.
+    """
+
+    def __init__(self, body_bytes: int = BODY_BYTES) -> None:
+        self.body_bytes = body_bytes
         self._compressor = zstd.ZstdCompressor(LEVEL)
 
     def pack(self, content: Content) -> tuple[bytes, bool]:
@@ -68,8 +76,8 @@ class Packer:
         for name, part in parts.items():
             if part is None:
                 continue
-            if len(part) > MAX_BODY_BYTES:
-                part = part[:MAX_BODY_BYTES]
+            if len(part) > self.body_bytes:
+                part = part[: self.body_bytes]
                 cut.append(name)
             lengths[name] = len(part)
             kept.append(part)

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from respan_proxy.errors import ConfigError
 from respan_proxy.respan.spans import COLUMNS, Content, Row, Shape, bind
-from respan_proxy.store.bodies import ENCODING, Packer
+from respan_proxy.store.bodies import BODY_BYTES, ENCODING, Packer
 from respan_proxy.store.database import BUSY_TIMEOUT_S, Database
 from respan_proxy.store.lock import Lock
 from respan_proxy.store.retention import Retention, prune
@@ -95,6 +95,7 @@ class Writer:
         durability: Durability = "normal",
         retention: Retention | None = None,
         queue_bytes: int = QUEUE_BYTES,
+        body_bytes: int = BODY_BYTES,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         instance_id: str | None = None,
         clock: Callable[[], float] = time.time,
@@ -106,7 +107,7 @@ class Writer:
         self._limit_bytes = queue_bytes
         self._clock = clock
         self._lock = Lock(path)
-        self._packer = Packer()
+        self._packer = Packer(body_bytes)
         self._busy_timeout_s = busy_timeout_s
         self._database = Database(path, prepare=self._prepare, busy_timeout_s=min(busy_timeout_s, OPENING_S))
         self._task: asyncio.Task[None] | None = None
@@ -141,8 +142,9 @@ class Writer:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def adopt(self, *, retention: Retention, queue_bytes: int) -> None:
+    def adopt(self, *, retention: Retention, queue_bytes: int, body_bytes: int) -> None:
         """From now on these limits hold."""
+        self._packer.body_bytes = body_bytes
         self._retention = retention
         self._limit_bytes = queue_bytes
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
@@ -14,6 +16,9 @@ import respan_proxy
 from respan_proxy import app, cli
 from respan_proxy.cli import COMMANDS, main
 from respan_proxy.loading import Settings
+
+# The package from here, and nothing of this machine.
+ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(respan_proxy.__file__).parents[1])}
 
 
 @pytest.fixture
@@ -43,6 +48,13 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     heavy = {"aiohttp", "asyncio", "orjson", "aiosqlite", "rich", "respan_proxy.config", "respan_proxy.app", "respan_proxy.cli.serve"}
     assert "respan_proxy.cli" in modules
     assert not heavy & set(modules)
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["explain", "gpt-4.1-nano"], ["init", "new.toml"]])
+def test_commands_that_serve_nothing_import_no_server(arguments: list[str], tmp_path: Path) -> None:
+    program = f"import sys; from respan_proxy.__main__ import main; main({arguments}, standalone_mode=False); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path, env=ENVIRONMENT)
+    assert not {"aiohttp", "aiosqlite", "sqlite3", "uvloop", "respan_proxy.app"} & set(run.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("chek", "check"), ("server", "serve"), ("log", "logs"), ("explan", "explain")])

@@ -65,3 +65,16 @@ async def test_headers_may_be_as_long_as_configured(
     async with client.get(f"{proxy.base}/models", headers={"X-Long": "x" * 110_000}) as response:
         assert response.status == 431
         assert "limits.header_bytes" in await response.text()
+
+
+async def test_what_a_row_keeps_of_a_body_is_configured_and_what_passes_is_not_touched(
+    start_proxy: StartProxy, environ: dict[str, str], client: aiohttp.ClientSession, provider: FakeProvider
+) -> None:
+    proxy = await start_proxy({"store": {"body_bytes": "1 KB"}}, environ)
+    async with client.post(f"{proxy.base}/chat/completions", json=CHAT) as response:
+        log_id = response.headers["X-Respan-Log-Id"]
+    assert len(provider.received[0].body) > 3000
+    async with client.get(f"{proxy.base}/request-logs/{log_id}/") as response:
+        row = await response.json()
+    assert "request" in row["cut"]
+    assert row["body_bytes"] == len(provider.received[0].body)

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from respan_proxy.respan.spans import Content
-from respan_proxy.store import bodies
 from respan_proxy.store.bodies import ENCODING, Packer, unpack
 
 HEADERS = st.lists(st.tuples(st.text(), st.text()))
@@ -36,9 +35,8 @@ def test_a_stream_comes_back_with_the_time_of_each_chunk(micros: list[tuple[int,
     assert [at for at, _ in kept.frames] == pytest.approx([at / 1e6 for at, _ in micros], abs=2e-6)
 
 
-def test_a_body_beyond_the_limit_is_cut_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "MAX_BODY_BYTES", 10)
-    data, cut = Packer().pack(Content(request_body=b"x" * 11, answer=[(0.0, b"12345"), (1.0, b"67890"), (2.0, b"abc")]))
+def test_a_body_beyond_the_limit_is_cut_and_marked() -> None:
+    data, cut = Packer(10).pack(Content(request_body=b"x" * 11, answer=[(0.0, b"12345"), (1.0, b"67890"), (2.0, b"abc")]))
     kept = unpack(ENCODING, data)
     assert cut
     assert kept.cut == ["request", "answer"]
