@@ -93,6 +93,13 @@ class UnknownModel(RequestRejected):
     kind: Kind = "not_found"
 
 
+class Untranslatable(RequestRejected):
+    """What was said or asked cannot be carried to this target; `param` is the caller's member. Another target may take it."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = "unsupported_value") -> None:
+        super().__init__(message, param=param, code=code)
+
+
 class TooLarge(RequestRejected):
     status = 413
     kind: Kind = "too_large"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,7 @@ from respan_proxy.dialects.usage import Usage as Usage
 class Text:
     text: str
     signature: Opaque | None = None
+    cache: Mapping[str, Any] | None = None  # in requests: the client marked the end of a cacheable prefix here
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class ToolCall:
     arguments: str
     custom: bool = False
     signature: Opaque | None = None
+    cache: Mapping[str, Any] | None = None
 
 
 Part = Text | Refusal | Reasoning | ToolCall | Media

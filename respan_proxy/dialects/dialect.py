@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from respan_proxy.dialects.events import Event, FinishReason
+from respan_proxy.dialects.names import NameMap
+from respan_proxy.dialects.request import ChatRequest, Losses, Profile
 from respan_proxy.dialects.usage import Usage
 from respan_proxy.errors import ProxyError
 from respan_proxy.wire.sse import Frame
@@ -69,6 +71,32 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request as its target takes it: the body's members, and how the reply must be retold (`names.restore()` over its events)."""
+
+    members: dict[str, Any]
+    names: NameMap = field(default_factory=NameMap)
+
+
+class ReadRequest(Protocol):
+    def __call__(self, members: Mapping[str, Any], model: str | None = None, stream: bool = False) -> ChatRequest:
+        """A body's members -> the neutral request. `model` and `stream` are what the path says, where it does (Gemini).
+
+        Raises RequestRejected, which names the member, what was found and what was expected.
+        """
+        ...
+
+
+class WriteRequest(Protocol):
+    def __call__(self, request: ChatRequest, profile: Profile, losses: Losses) -> Outgoing:
+        """What was said and asked, for a target: mapped, clamped, or dropped with a notice in `losses`.
+
+        Raises Untranslatable, before anything is sent, for what changes what was said or asked and cannot be carried.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """How one wire dialect says things. Nothing here does I/O, and nothing here raises on what a provider sent."""
 
@@ -100,3 +128,5 @@ class Dialect:
     """Words in the middle of a stream without which its first and last frames tell how it went."""
     request_id_header: str = "x-request-id"
     """Where this dialect's SDKs look for the id of a request."""
+    read_request: ReadRequest | None = None
+    write_request: WriteRequest | None = None

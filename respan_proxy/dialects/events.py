@@ -7,6 +7,7 @@ one before), and `End`; or `Failure` in the place of whatever was still to come.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from respan_proxy.errors import Kind, ProxyError
 
 FinishReason = Literal["stop", "stop_sequence", "tool", "length", "context", "filter", "pause"]
 Provider = Literal["anthropic", "gemini", "openai"]
+_PROVIDERS: Mapping[str, Provider] = {"anthropic": "anthropic", "gemini": "gemini", "openai": "openai"}
+_TAGGED = re.compile(r"gw1\.(anthropic|gemini|openai)\.(redacted:)?(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,12 @@ class Opaque:
     def tagged(self) -> str:
         """As it travels inside a foreign dialect's field: `gw1.gemini.SIG`, `gw1.anthropic.redacted:DATA`."""
         return f"gw1.{self.provider}.{'redacted:' if self.redacted else ''}{self.data}"
+
+    @classmethod
+    def untagged(cls, tagged: str) -> Opaque | None:
+        """The reverse; None of what carries no tag of ours."""
+        found = _TAGGED.fullmatch(tagged)
+        return cls(_PROVIDERS[found[1]], found[3], found[2] is not None) if found else None
 
 
 @dataclass(frozen=True, slots=True)
