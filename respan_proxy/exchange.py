@@ -16,7 +16,7 @@ from multidict import CIMultiDict, MultiMapping
 from respan_proxy.config import Provider
 from respan_proxy.dialects.dialect import Dialect
 from respan_proxy.dialects.observe import Observed
-from respan_proxy.errors import ProxyError, UpstreamInterrupted
+from respan_proxy.errors import ProxyError, RequestRejected, UpstreamInterrupted
 from respan_proxy.respan.endpoints import Endpoint
 from respan_proxy.respan.params import Params
 from respan_proxy.respan.spans import Row
@@ -218,6 +218,8 @@ class Exchange:
     endpoint: Endpoint
     dialect: Dialect
     started_at: float
+    refused: RequestRejected | None = None
+    """Why the body was not read to its end: told once it is known who asks."""
     caller: Caller = NOBODY
     document: Document | Form | None = None
     params: Params = NO_PARAMS

@@ -30,6 +30,8 @@ def parameters(config: Config) -> Handler:
         members: Mapping[str, Any] = {}
         asked: Mapping[str, Any] = members
         try:
+            if exchange.refused is not None:
+                raise exchange.refused
             if endpoint.kind in _READABLE_KINDS or _is_json_object(exchange):
                 exchange.document = await _document(exchange)
                 asked = members = exchange.document.members

@@ -7,7 +7,6 @@ response only after it was sent. One table of paths (respan/endpoints.py) and th
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -19,14 +18,11 @@ from aiohttp import web
 from respan_proxy.dialects import DIALECTS
 from respan_proxy.errors import ProxyError, RequestRejected, UnknownPath, UpstreamError
 from respan_proxy.exchange import Exchange, Next, Outcome, Reply, Request, Stream
-from respan_proxy.handlers.answer_errors import error_reply
 from respan_proxy.respan import endpoints
 from respan_proxy.respan.endpoints import Endpoint
 from respan_proxy.server import cors
 from respan_proxy.server.connections import SERVER
 from respan_proxy.server.reading import read_body
-
-log = logging.getLogger(__name__)
 
 Elsewhere = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse | None]]
 
@@ -66,6 +62,7 @@ class Gateway:
         self.limits = limits
         self.counters = Counters()
         self.stopping = False
+        self.cuts = False  # the time for open calls is over: from now on it is not the callers who leave
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -115,24 +112,31 @@ class Gateway:
             endpoint=endpoint,
             dialect=DIALECTS[endpoints.dialect_of(path, request.headers, query) if endpoint.kind == "models" else endpoint.dialect],
             started_at=started_at,
+            refused=refused,
         )
         outcome: Outcome = "client_left"
         reply: Reply | None = None
         try:
-            reply = await self.handle(exchange) if refused is None else error_reply(exchange, refused)
+            reply = await self.handle(exchange)
             response = await self._send(request, reply, close=refused is not None)
             outcome = _outcome(exchange)
             self._count(endpoint, reply)
             return response
+        except (asyncio.CancelledError, ConnectionError):
+            if self.cuts:
+                outcome = "stopped"
+            raise
+        except Exception:
+            outcome, exchange.error = "rejected", ProxyError("the proxy failed while it answered; its log says why")
+            raise
         finally:
-            if reply is not None:
-                await reply.aclose()
-                if isinstance(reply.body, Stream) and reply.body.broke is not None:
-                    outcome = "upstream_broke"
             try:
+                if reply is not None:
+                    await reply.aclose()
+            finally:
+                if reply is not None and isinstance(reply.body, Stream) and reply.body.broke is not None:
+                    outcome = "upstream_broke"
                 exchange.complete(outcome)
-            except Exception:
-                log.exception("call %s was served, but what follows its last byte failed", exchange.id)
 
     async def _send(self, request: web.BaseRequest, reply: Reply, *, close: bool) -> web.StreamResponse:
         reply.headers.setdefault("Server", SERVER)

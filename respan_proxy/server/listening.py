@@ -52,7 +52,7 @@ async def listening(gateway: Gateway, listen: Listen, limits: Limits) -> AsyncIt
     finally:
         gateway.stopping = True
         server.close()
-        await gateway.drained(limits.shutdown_s)
+        gateway.cuts = not await gateway.drained(limits.shutdown_s)
         await factory.shutdown(timeout=0.1)
         if listen.path is not None:
             _unlink(listen.path)

@@ -32,7 +32,7 @@ _UNKNOWN_HERE: dict[str, Any] = {
 
 def whole(found: Found) -> dict[str, Any]:
     """One call with all that is known of it. Beside Respan's fields ours: headers, the request as sent, and each frame with its time."""
-    row = {"id": found.row["unique_id"], **found.row, **_UNKNOWN_HERE, **_content(found)}
+    row = _columns(found) | _UNKNOWN_HERE | _content(found)
     kept = found.kept
     if kept is not None:
         row["request_headers"] = kept.request_headers
@@ -46,9 +46,17 @@ def whole(found: Found) -> dict[str, Any]:
 
 def brief(found: Found, wanted: frozenset[str] = frozenset()) -> dict[str, Any]:
     """One call as a line of a list: its columns, and of what was said the fields that are wanted."""
-    row = {"id": found.row["unique_id"], **found.row}
+    row = _columns(found)
     if found.kept is not None:
         row |= {name: value for name, value in _content(found).items() if name in wanted}
+    return row
+
+
+def _columns(found: Found) -> dict[str, Any]:
+    """The row; keys of metadata that begin with `_` are reserved for Respan's own tools, and hidden from every reader."""
+    row = {"id": found.row["unique_id"], **found.row}
+    if metadata := row["metadata"]:
+        row["metadata"] = {name: value for name, value in metadata.items() if not name.startswith("_")}
     return row
 
 
@@ -57,15 +65,15 @@ def _content(found: Found) -> dict[str, Any]:
     if kept is None:
         return dict.fromkeys(CONTENT_FIELDS)
     answer = _plain(kept)
-    return content_fields(kept.request_body, answer, kept.reply or _assembled(found.row, answer))
+    return content_fields(kept.request_body, answer, kept.reply or _assembled(found.row, answer, streamed=bool(kept.frames)))
 
 
-def _assembled(row: Mapping[str, Any], answer: bytes) -> bytes | None:
+def _assembled(row: Mapping[str, Any], answer: bytes, *, streamed: bool) -> bytes | None:
     """What the writer was spared: most answers are remembered as they came, and put together only here."""
     dialect = DIALECTS.get(row["dialect"] or "")
     if dialect is None or (row["status_code"] or 0) >= 400:
         return None
-    seen = observe(dialect, "generate", answer, streamed=bool(row["stream"]))
+    seen = observe(dialect, "generate", answer, streamed=streamed)
     return orjson.dumps([completion_message(choice) for choice in seen.reply.choices]) if seen.reply else None
 
 

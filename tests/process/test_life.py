@@ -113,7 +113,7 @@ async def test_sigterm_does_not_wait_for_ever(start: Start, tmp_path: Path) -> N
         proxy.signal(signal.SIGTERM)
         assert await proxy.ended() == 0
         response.close()
-    assert rows(tmp_path / "calls.db")[0][0] == "failed"
+    assert rows(tmp_path / "calls.db")[0] == ("interrupted", "stopped")
 
 
 async def test_kill_9_leaves_a_database_that_opens_and_an_interrupted_row(start: Start, tmp_path: Path) -> None:
