@@ -1,0 +1,122 @@
+"""A caller's JSON members, each of the type it should be or refused by name: what readers of requests read with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from respan_proxy.errors import RequestRejected
+
+T = TypeVar("T")
+
+_KINDS: Mapping[type, str] = {dict: "an object", list: "an array", bool: "a boolean", type(None): "null"}
+
+
+def found(value: object) -> str:
+    """A value as a message tells it: short ones whole, long ones by their kind."""
+    if isinstance(value, str):
+        return repr(value) if len(value) <= 40 else f"a string of {len(value)} characters"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return repr(value)
+    return _KINDS.get(type(value), type(value).__name__)
+
+
+def wrong(where: str, value: object, expected: str) -> RequestRejected:
+    """The complaint: which member, what was found, what was expected."""
+    return RequestRejected(f"'{where}' is {found(value)}; expected {expected}", param=where, code="invalid_value")
+
+
+def missing(where: str, expected: str) -> RequestRejected:
+    return RequestRejected(f"'{where}' is missing; expected {expected}", param=where, code="missing_required_parameter")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An object of the request and its path. Every accessor takes null for absent, and raises RequestRejected on another type."""
+
+    members: Mapping[str, Any]
+    where: str = ""
+
+    def path(self, name: str) -> str:
+        return f"{self.where}.{name}" if self.where else name
+
+    def text(self, name: str) -> str | None:
+        value = self.members.get(name)
+        if value is None or isinstance(value, str):
+            return value
+        raise wrong(self.path(name), value, "a string")
+
+    def one_text(self, name: str) -> str:
+        """Present, or refused."""
+        value = self.text(name)
+        if value is None:
+            raise missing(self.path(name), "a string")
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self.members.get(name)
+        if value is None:
+            return ()
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise wrong(self.path(name), value, "an array of strings")
+
+    def word(self, name: str, words: Mapping[str, T]) -> T | None:
+        value = self.text(name)
+        if value is None:
+            return None
+        if value not in words:
+            raise wrong(self.path(name), value, f"one of {', '.join(words)}")
+        return words[value]
+
+    def number(self, name: str) -> float | None:
+        """An int stays one."""
+        value = self.members.get(name)
+        if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+            return value
+        raise wrong(self.path(name), value, "a number")
+
+    def integer(self, name: str) -> int | None:
+        value = self.number(name)
+        if value is None or isinstance(value, int):
+            return value
+        if value.is_integer():  # typed clients of Gemini send 20.0
+            return int(value)
+        raise wrong(self.path(name), value, "an integer")
+
+    def flag(self, name: str) -> bool | None:
+        value = self.members.get(name)
+        if value is None or isinstance(value, bool):
+            return value
+        raise wrong(self.path(name), value, "true or false")
+
+    def object(self, name: str) -> Asked | None:
+        value = self.members.get(name)
+        if value is None:
+            return None
+        if isinstance(value, dict):
+            return Asked(value, self.path(name))
+        raise wrong(self.path(name), value, "an object")
+
+    def one_object(self, name: str) -> Asked:
+        value = self.object(name)
+        if value is None:
+            raise missing(self.path(name), "an object")
+        return value
+
+    def mapping(self, name: str) -> Mapping[str, Any] | None:
+        """A free-form object: a schema, a map, an extension."""
+        value = self.object(name)
+        return None if value is None else value.members
+
+    def objects(self, name: str) -> list[Asked]:
+        value = self.members.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise wrong(self.path(name), value, "an array")
+        for index, item in enumerate(value):
+            if not isinstance(item, dict):
+                raise wrong(f"{self.path(name)}[{index}]", item, "an object")
+        return [Asked(item, f"{self.path(name)}[{index}]") for index, item in enumerate(value)]

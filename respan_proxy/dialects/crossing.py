@@ -1,0 +1,112 @@
+"""What happens to what only the client's dialect knows when a request leaves for another: refused, dropped, or told as a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from respan_proxy.dialects.chat import Reasoning, Text, ToolCall
+from respan_proxy.dialects.request import (
+    Attachment,
+    ChatRequest,
+    Custom,
+    Function,
+    Hosted,
+    HostedBlock,
+    Losses,
+    Part,
+    Tool,
+    ToolChoice,
+    Turn,
+    WebSearch,
+)
+from respan_proxy.errors import Untranslatable
+
+_OWNERS: Mapping[str, str] = {"openai.chat": "OpenAI", "openai.responses": "OpenAI", "anthropic.messages": "Anthropic", "gemini": "Gemini"}
+_KIND = {"image": "Image", "audio": "Audio", "video": "Video", "document": "Document"}
+
+
+def leave_extras(request: ChatRequest, dialect: str, losses: Losses) -> None:
+    """Account for the members that only the client's dialect has; a writer of that dialect puts them back itself."""
+    if request.dialect == dialect:
+        return
+    for extra in request.extras:
+        if extra.effect == "meaning":
+            raise Untranslatable(f"'{extra.path}' is not supported by the target model", param=extra.path)
+        if extra.effect == "knob":
+            losses.add(extra.path)
+
+
+def own_extras(request: ChatRequest, dialect: str) -> dict[str, object]:
+    """Top-level members to repeat when a request is written in the dialect it was read from."""
+    return {extra.path: extra.value for extra in request.extras if "." not in extra.path} if request.dialect == dialect else {}
+
+
+def usable_tools(request: ChatRequest, dialect: str, losses: Losses, *, web_search: bool = True) -> tuple[Tool, ...]:
+    """The tools that the target can be told of.
+
+    Tools that only another dialect hosts are dropped with a loss beside tools that remain; refused when they are all there is or
+    when the choice names one.
+    """
+
+    def foreign(tool: Tool) -> bool:
+        return (isinstance(tool, Hosted) and tool.dialect != dialect) or (isinstance(tool, WebSearch) and not web_search)
+
+    lost = [tool for tool in request.tools if foreign(tool)]
+    if not lost:
+        return request.tools
+    kept = tuple(tool for tool in request.tools if not foreign(tool))
+    functions = any(isinstance(tool, (Function, Custom)) for tool in kept)
+    chosen = request.tool_choice.hosted if request.tool_choice else None
+    for tool in lost:
+        kind = tool.type if isinstance(tool, Hosted) else "web_search"
+        if not functions or chosen in (kind, tool.name if isinstance(tool, Hosted) else kind):
+            raise only_available(kind, request.dialect, tool.where if isinstance(tool, Hosted) else "tools")
+        losses.add(f"tools.{kind}")
+    return kept
+
+
+def only_available(kind: str, dialect: str, where: str) -> Untranslatable:
+    return Untranslatable(f"Tool type '{kind}' is only available on {_OWNERS.get(dialect, dialect)} models", param=where)
+
+
+def narrowed(tools: tuple[Tool, ...], choice: ToolChoice | None) -> tuple[Tool, ...]:
+    """Only the functions that the choice allows, for dialects that cannot say so otherwise."""
+    if choice is None or not choice.allowed:
+        return tools
+    return tuple(tool for tool in tools if not isinstance(tool, (Function, Custom)) or tool.name in choice.allowed)
+
+
+def called_only(request: ChatRequest) -> tuple[Function, ...]:
+    """Definitions of nothing but the names of calls in the history: for dialects that refuse calls of tools that are not there."""
+    return tuple(Function(name) for name in dict.fromkeys(call.name for call in request.calls.values()))
+
+
+def foreign_block(block: HostedBlock, turn: Turn, losses: Losses) -> None:
+    """A hosted tool's call or result in the history of another dialect: searches are left out, of others the history would lie."""
+    if not block.web_search:
+        raise only_available(block.type, block.dialect, turn.where)
+    losses.add(f"messages.{block.type}")
+
+
+def cannot_carry(attachment: Attachment, turn: Turn, how: str = "input") -> Untranslatable:
+    return Untranslatable(f"{_KIND[attachment.kind]} {how} is not supported by the target model", param=turn.where)
+
+
+def signed(parts: Iterator[Part]) -> Iterator[Part]:
+    """Gemini's signatures back on the parts they sign: foreign clients hold each as an empty block of thinking before its part."""
+    waiting: Reasoning | None = None
+    for part in parts:
+        if isinstance(part, Reasoning) and not part.text and part.opaque is not None and part.opaque.provider == "gemini":
+            if waiting is not None:
+                yield waiting
+            waiting = part
+            continue
+        if waiting is not None and isinstance(part, (Text, ToolCall)) and part.signature is None:
+            part, waiting = replace(part, signature=waiting.opaque), None
+        elif waiting is not None:
+            yield waiting
+            waiting = None
+        yield part
+    if waiting is not None:
+        yield waiting
