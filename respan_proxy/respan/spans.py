@@ -213,6 +213,26 @@ def _conversions(shape: Shape) -> tuple[tuple[int, bool], ...]:
     return tuple((place, index in _JSON) for place, index in enumerate(shape) if index in _JSON or index in _BOOLEAN)
 
 
+def storable(row: Row) -> None:
+    """Change in `row` what SQLite cannot hold: lone surrogates (bytes of a path or header that are no UTF-8) become `?`, numbers
+    beyond 64 bits become unknown."""
+    for name in _NAMES:
+        setattr(row, name, _storable(getattr(row, name)))
+
+
+def _storable(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case int() if not -(1 << 63) <= value < 1 << 63:
+            return None
+        case dict():
+            return {_storable(name): _storable(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_storable(inner) for inner in value]
+    return value
+
+
 def shown(names: Iterable[str], stored: Iterable[Any]) -> dict[str, Any]:
     """Stored values of the columns `names` as Respan's API shows them: ISO times, US dollars, booleans, parsed JSON."""
     return {name: None if value is None else _SHOWN[BY_NAME[name].kind](value) for name, value in zip(names, stored, strict=True)}

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from respan_proxy.errors import ConfigError
-from respan_proxy.respan.spans import COLUMNS, Content, Row, Shape, bind
+from respan_proxy.respan.spans import COLUMNS, Content, Row, Shape, bind, storable
 from respan_proxy.store.bodies import BODY_BYTES, ENCODING, Packer
 from respan_proxy.store.database import BUSY_TIMEOUT_S, Database
 from respan_proxy.store.lock import Lock
@@ -395,17 +395,20 @@ class Writer:
         connection.execute(f"PRAGMA busy_timeout = {round(self._busy_timeout_s * 1000)}")
 
 
-def _write(batch: Sequence[_Item], packer: Packer, connection: sqlite3.Connection) -> int:
-    """One transaction. Returns how many rows SQLite cannot hold (an integer over 64 bits, say): they must not stop the others."""
+def _write(batch: Sequence[_Item], packer: Packer, connection: sqlite3.Connection, *, mended: bool = False) -> int:
+    """One transaction. A row that SQLite cannot hold is mended and must not stop the others. Returns how many were not to be mended."""
     try:
         _transaction(batch, packer, connection)
     except Exception as error:
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _OF_A_ROW):
             raise  # the database is away, full or broken: whatever row came next would fare no better
-        if len(batch) == 1:
-            log.error("call %s cannot be stored: %s: %s", batch[0].row.unique_id, type(error).__name__, error)
-            return 1
-        return sum(_write([item], packer, connection) for item in batch)
+        if len(batch) > 1:
+            return sum(_write([item], packer, connection) for item in batch)
+        if not mended:
+            storable(batch[0].row)
+            return _write(batch, packer, connection, mended=True)
+        log.error("call %s cannot be stored: %s: %s", batch[0].row.unique_id, type(error).__name__, error)
+        return 1
     return 0
 
 

@@ -211,15 +211,30 @@ async def test_what_cannot_be_written_by_the_end_is_counted_and_said(tmp_path: P
     assert "1 calls could not be written" in caplog.text
 
 
-async def test_a_row_that_sqlite_cannot_hold_does_not_stop_the_others(path: Path) -> None:
+async def test_a_row_that_sqlite_cannot_hold_is_mended_and_does_not_stop_the_others(path: Path) -> None:
     async with Writer(path) as writer:
         writer.finish(Row("one"), None)
-        writer.finish(Row("two", prompt_tokens=1 << 70), None)
-        writer.finish(Row("three", model="\ud800"), None)
+        writer.finish(Row("two", prompt_tokens=1 << 70, completion_tokens=5), None)
+        writer.finish(Row("three", model="caf\udce9", metadata={"team": ["\ud800"], "n": 1 << 70}), Content(request_body=b"{}"))
         writer.finish(Row("four"), None)
         assert await writer.barrier(30)
-        assert ids(path) == ["one", "four"]
-        assert writer.status().dropped_rows == 2
+        assert read(path, "SELECT unique_id, prompt_tokens, completion_tokens, model, metadata FROM log ORDER BY seq") == [
+            ("one", None, None, None, None),
+            ("two", None, 5, None, None),
+            ("three", None, None, "caf?", '{"team":["?"],"n":null}'),
+            ("four", None, None, None, None),
+        ]
+        assert read(path, "SELECT count(*) FROM body") == [(1,)]
+        assert writer.status().dropped_rows == 0
+
+
+async def test_a_row_that_cannot_be_mended_is_counted(path: Path) -> None:
+    async with Writer(path) as writer:
+        writer.finish(Row("one", model=object()), None)  # type: ignore[arg-type]
+        writer.finish(Row("two"), None)
+        assert await writer.barrier(30)
+        assert ids(path) == ["two"]
+        assert writer.status().dropped_rows == 1
 
 
 async def test_when_memory_is_short_content_goes_first_and_rows_last(path: Path) -> None:
