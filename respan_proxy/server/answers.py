@@ -11,7 +11,11 @@ from respan_proxy.errors import ProxyError
 
 
 def json_answer(value: Any, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(value), content_type="application/json")
+    return json_bytes(orjson.dumps(value), status)
+
+
+def json_bytes(body: bytes, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=body, content_type="application/json")
 
 
 def json_error(error: ProxyError) -> web.Response:

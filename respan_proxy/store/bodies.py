@@ -45,6 +45,10 @@ class Kept:
     reply: bytes | None
     cut: list[str]
 
+    @property
+    def size_bytes(self) -> int:
+        return len(self.request_body) + len(self.sent_body or b"") + len(self.answer) + len(self.reply or b"")
+
 
 class Packer:
     """Content -> bytes for one row. Keeps its compression context: making one costs as much as packing 500 bytes.
