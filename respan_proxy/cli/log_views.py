@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
@@ -16,7 +16,7 @@ COLOURS = {"success": "green", "warning": "yellow", "failed": "red", "interrupte
 _COLUMNS = (
     ("time", 14, False),
     ("id", 16, False),
-    ("status", 12, False),
+    ("status", 15, False),
     ("provider", 12, False),
     ("model", 26, False),
     ("tokens", 13, True),
@@ -26,10 +26,21 @@ _COLUMNS = (
 )
 # Columns of the row that its head says already, or that say nothing to a person.
 _SAID = frozenset(
-    {"id", "unique_id", "status", "status_code", "model", "provider_id", "timestamp", "start_time", "latency", "cost", "cost_source"}
-    | {"attempts", "error_message", "blurred"}
+    {"id", "unique_id", "status", "status_code", "model", "request_model", "provider_id", "timestamp", "start_time", "latency", "cost"}
+    | {"cost_source", "error_message", "blurred", "time_to_first_token", "tokens_per_second", "routing_time", "outcome", "finish_reason"}
+    | {"prompt_tokens", "completion_tokens", "total_request_tokens", "prompt_cache_hit_tokens", "prompt_cache_creation_tokens"}
+    | {"reasoning_tokens", "usage_estimated", "upstream_request_id", "has_tool_calls", "log_method", "span_name", "bodies_dropped"}
+    | {"content_cut", "input", "output", "prompt_messages", "completion_message", "completion_messages", "full_request", "full_response"}
 )
-_CONTENT = frozenset({"input", "output", "prompt_messages", "completion_message", "completion_messages", "full_request", "full_response"})
+# Where the messages of a request stand; the rest of it is how they were asked.
+_MESSAGES = frozenset(
+    {"messages", "input", "contents", "prompt", "system", "instructions", "systemInstruction", "system_instruction"}  # four dialects
+)
+
+# A longer text is shown by its two ends: nobody reads eight megabytes of base64 on a terminal.
+LONGEST_TEXT = 20_000
+LONGEST_FRAME = 500
+MOST_FRAMES = 200
 
 
 class Table:
@@ -37,18 +48,20 @@ class Table:
 
     def __init__(self, out: TextIO) -> None:
         self._console = Console(file=out, highlight=False, soft_wrap=True)
-        self._begun = False
+        self._begun = self._said_nothing = False
 
     def show(self, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            if not self._begun and not self._said_nothing:
+                self._said_nothing = True
+                self._console.print("no calls (yet); --since all looks further back", style="dim")
+            return
         if not self._begun:
             self._begun = True
-            if not rows:
-                self._console.print("no calls (yet); --since all looks further back", style="dim")
-                return
             self._console.print(self._line([name for name, _, _ in _COLUMNS]), style="bold dim")
         for row in rows:
             line = self._line(_cells(row))
-            line.stylize(COLOURS.get(row["status"], ""), 32, 44)
+            line.stylize(COLOURS.get(row["status"], ""), 32, 47)
             self._console.print(line)
 
     def _line(self, cells: list[str]) -> Text:
@@ -56,7 +69,7 @@ class Table:
             cell[:width].rjust(width) if right else cell[:width].ljust(width)
             for cell, (_, width, right) in zip(cells, _COLUMNS, strict=True)
         ]
-        return Text(" ".join(parts).rstrip())
+        return Text(_visible(" ".join(parts).rstrip()))
 
 
 def exchange(call: Mapping[str, Any], out: TextIO) -> None:
@@ -64,14 +77,16 @@ def exchange(call: Mapping[str, Any], out: TextIO) -> None:
     console = Console(file=out, highlight=False, soft_wrap=True)
     status = Text(_status(call), style=COLOURS.get(call["status"], ""))
     console.print(Text.assemble(("call ", "dim"), (call["id"], "bold"), "  ", status))
-    for name, value in _facts(call):
-        console.print(Text.assemble((f"  {name:<22} ", "dim"), value))
     if call["error_message"]:
-        console.print(Text.assemble((f"  {'error':<22} ", "dim"), (call["error_message"], "red")))
+        console.print(Text(_visible(f"  {call['error_message']}"), style="red"))
+    facts = list(_facts(call))
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        console.print(Text.assemble((f"  {name:<{width}}  ", "dim"), _visible(value)))
     for heading, body in _sections(call):
         console.print()
         console.print(Text(heading, style="bold cyan"))
-        console.print(Text(body))
+        console.print(Text(_visible(_short(body))))
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -89,38 +104,105 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def _facts(call: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "when", f"{_local_time(call['start_time'] or call['timestamp'])}, took {_seconds(call['latency']) or 'unknown'}"
-    yield "who answered", f"{call['provider_id'] or 'nobody'} {call['model'] or call['request_model'] or ''}".rstrip()
-    yield "tokens", _tokens(call) or "unknown"
+    pace = [f"took {_seconds(call['latency'])}" if call["latency"] is not None else "how long is unknown"]
+    if call["time_to_first_token"] is not None:
+        pace.append(f"first token after {_seconds(call['time_to_first_token'])}")
+    if call["tokens_per_second"] is not None:
+        pace.append(f"{call['tokens_per_second']:.0f} tokens/s")
+    yield "when", f"{_local_time(call['start_time'] or call['timestamp'])}, {', '.join(pace)}"
+    asked, model = call["request_model"], call["model"] or call["request_model"] or ""
+    yield (
+        "who answered",
+        f"{call['provider_id'] or 'nobody'} {model}".rstrip() + (f", asked for {asked}" if asked not in (None, model) else ""),
+    )
+    yield "how it ended", ", ".join(word for word in (call["outcome"] or call["status"], call["finish_reason"]) if word)
+    yield "tokens", _tokens(call, whole=True) or "unknown"
     yield "cost", f"{_dollars(call['cost']) or 'unknown'}{' (' + call['cost_source'] + ')' if call['cost_source'] else ''}"
-    for attempt in call["attempts"] or ():
-        yield "attempt", " ".join(f"{name}={value}" for name, value in attempt.items() if value is not None)
+    for number, attempt in enumerate(call["attempts"] or (), start=1):
+        yield f"attempt {number}", _attempt(attempt)
     for name, value in call.items():
-        if name not in _SAID and name not in _CONTENT and isinstance(value, str | int | float):
+        # `False` and 0 are the rule; what is the rule is no news.
+        if name not in _SAID and isinstance(value, str | int | float) and value:
             yield name, str(value)
     for name in ("metadata", "properties", "variables"):
         if call[name]:
             yield name, orjson.dumps(call[name]).decode()
 
 
+def _attempt(attempt: Mapping[str, Any]) -> str:
+    said = [f"{attempt.get('provider_id')} {attempt.get('model') or ''}".rstrip()]
+    said.append(f"status {attempt['status_code']}" if attempt.get("status_code") is not None else "no answer")
+    for name, words in (("started", "sent after"), ("first_byte", "answered after"), ("ended", "ended after")):
+        if attempt.get(name) is not None:
+            said.append(f"{words} {_seconds(attempt[name])}")
+    if attempt.get("upstream_request_id"):
+        said.append(attempt["upstream_request_id"])
+    said += attempt.get("notes") or ()
+    if attempt.get("error"):
+        said.append(attempt["error"])
+    return ", ".join(said)
+
+
 def _sections(call: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name in ("request_headers", "response_headers"):
-        if call.get(name):
-            yield name.replace("_", " "), "\n".join(f"{key}: {value}" for key, value in call[name])
+    if call.get("request_headers"):
+        yield "request headers", "\n".join(f"{key}: {value}" for key, value in call["request_headers"])
+    asked = call["full_request"]
     for message in call["prompt_messages"] or ():
         yield _speaker(message, "user"), _said(message)
-    if call["prompt_messages"] is None and call["full_request"] is not None:
-        yield "request", _json(call["full_request"])
+    if call["prompt_messages"] is None and asked is not None:
+        yield "request", _json(asked)
+    elif isinstance(asked, dict) and (rest := {name: value for name, value in asked.items() if name not in _MESSAGES}):
+        yield "asked with", _json(rest)
     if call.get("sent_request") is not None:
-        yield "request as it was sent", _json(call["sent_request"])
+        yield "changed before it was sent", _changes(asked, call["sent_request"])
+    if call.get("response_headers"):
+        yield "response headers", "\n".join(f"{key}: {value}" for key, value in call["response_headers"])
     for message in call["completion_messages"] or ():
         yield _speaker(message, "assistant"), _said(message)
-    if not call["completion_messages"] and call["full_response"] is not None:
+    if not call["completion_messages"] and call["full_response"] is not None and not call.get("frames"):
         yield "answer", _json(call["full_response"])
+    if frames := call.get("frames"):
+        yield f"answer as it came, in {len(frames)} {'piece' if len(frames) == 1 else 'pieces'}", "\n".join(_frames(frames))
     if call.get("cut"):
         yield "cut", f"too long to be kept whole: {', '.join(call['cut'])}"
     if call["bodies_dropped"]:
         yield "not kept", "memory for waiting calls was short when this one ended"
+
+
+def _changes(asked: Any, sent: Any) -> str:
+    """What was added, changed and taken out, of the members of an object; anything else whole."""
+    if not isinstance(asked, dict) or not isinstance(sent, dict):
+        return _json(sent)
+    lines = [f"- {name}" for name in asked if name not in sent]
+    lines += [f"+ {name}: {orjson.dumps(value).decode()}" for name, value in sent.items() if name not in asked or asked[name] != value]
+    return "\n".join(lines) or "nothing but its spelling"
+
+
+def _frames(frames: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    left_out = len(frames) - MOST_FRAMES
+    for number, frame in enumerate(frames):
+        if left_out > 0 and MOST_FRAMES // 2 <= number < MOST_FRAMES // 2 + left_out:
+            if number == MOST_FRAMES // 2:
+                yield f"{'':>11}... {left_out} more (--json shows all)"
+            continue
+        time, lines = f"{frame['time'] * 1000:8.1f} ms", [line for line in frame["data"].splitlines() if line]
+        for line in lines or [""]:
+            yield f"{time}  {_short(line, LONGEST_FRAME)}"
+            time = " " * len(time)
+
+
+# What models and callers say is data: it must not move the cursor, colour the screen or set its title.
+_CONTROLS = {code: 0x2400 + code if code < 0x20 else 0xFFFD for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
+
+def _visible(text: str) -> str:
+    return text.translate(_CONTROLS)
+
+
+def _short(text: str, longest: int = LONGEST_TEXT) -> str:
+    """The text, or its two ends."""
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]} ... {len(text) - longest} more (--json shows all) ... {text[-half:]}"
 
 
 def _speaker(message: Any, default: str) -> str:
@@ -152,11 +234,20 @@ def _status(row: Mapping[str, Any]) -> str:
     return f"{row['status']} {code}" if code is not None and row["status"] != "success" else str(row["status"])
 
 
-def _tokens(row: Mapping[str, Any]) -> str:
+def _tokens(row: Mapping[str, Any], *, whole: bool = False) -> str:
     if row["prompt_tokens"] is None and row["completion_tokens"] is None:
         return ""
     about = "~" if row["usage_estimated"] else ""
-    return f"{about}{row['prompt_tokens'] or 0} > {row['completion_tokens'] or 0}"
+    said = f"{about}{row['prompt_tokens'] or 0} > {row['completion_tokens'] or 0}"
+    if not whole:
+        return said
+    parts = (
+        ("prompt_cache_hit_tokens", "from the cache"),
+        ("prompt_cache_creation_tokens", "into the cache"),
+        ("reasoning_tokens", "of reasoning"),
+    )
+    details = [f"{row[name]} {words}" for name, words in parts if row[name]]
+    return f"{said} ({', '.join(details)})" if details else said
 
 
 def _dollars(cost: float | None) -> str:

@@ -111,7 +111,11 @@ async def follow_calls(
     if tail is not None:
         seen -= tail.running
     while True:
-        ended, tail = await queries.follow(tail, query)
+        try:
+            ended, tail = await queries.follow(tail, query)
+        except ProxyError:  # the file is away for a moment: the proxy makes it anew
+            await pause()
+            continue
         if rows := _rows(found for found in ended if found.seq not in seen):
             show(rows)
         seen = set()

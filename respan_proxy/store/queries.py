@@ -45,10 +45,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """How far a follower has come: the newest call it knows of, and those that were still running."""
+    """How far a follower has come: the newest call it knows of (its number and its id), and those that were still running."""
 
     seq: int
     running: frozenset[int]
+    unique_id: str | None = None
 
 
 class Queries:
@@ -106,17 +107,23 @@ def _get(connection: sqlite3.Connection, unique_id: str, key_id: str | None) -> 
 
 
 def _follow(connection: sqlite3.Connection, tail: Tail | None, query: Query, key_id: str | None) -> tuple[list[Found], Tail]:
-    (newest,) = connection.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()
+    newest, newest_id = connection.execute("SELECT seq, unique_id FROM log ORDER BY seq DESC LIMIT 1").fetchone() or (0, None)
     running = frozenset(seq for (seq,) in connection.execute("SELECT seq FROM log WHERE status = 'running'").fetchall())
     if tail is None:
-        return [], Tail(newest, running)
-    since = tail.seq if tail.seq <= newest else 0  # a smaller one: the database was made anew
+        return [], Tail(newest, running, newest_id)
+    since = 0 if _is_made_anew(connection, tail, newest) else tail.seq
     fresh = {seq for (seq,) in connection.execute("SELECT seq FROM log WHERE seq > ?", (since,)).fetchall()}
     ended = sorted((fresh | tail.running) - running)
     bound = _Bound()
     among = f"log.seq IN (SELECT value FROM json_each({bound(str(ended))}))"
     sql = f"{_select(False)} WHERE {among} AND {_where(query, key_id, bound)} ORDER BY log.seq"
-    return [_found(row) for row in connection.execute(sql, bound.values).fetchall()], Tail(newest, running)
+    return [_found(row) for row in connection.execute(sql, bound.values).fetchall()], Tail(newest, running, newest_id)
+
+
+def _is_made_anew(connection: sqlite3.Connection, tail: Tail, newest: int) -> bool:
+    """Whether this is another database than the one that `tail` is of: it ends earlier, or has another call under that number."""
+    found = connection.execute("SELECT unique_id FROM log WHERE seq = ?", (tail.seq,)).fetchone()
+    return newest < tail.seq or (found is not None and found[0] != tail.unique_id)
 
 
 def _summary(connection: sqlite3.Connection, query: Query, key_id: str | None) -> dict[str, Any]:

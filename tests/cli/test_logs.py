@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -222,3 +225,90 @@ async def test_a_call_shown_whole_says_what_was_not_kept(tmp_path: Path) -> None
     out = io.StringIO()
     log_views.exchange(whole(found), out)
     assert "memory for waiting calls was short" in out.getvalue()
+
+
+async def shown(path: Path, row: Row, content: Content) -> str:
+    async with Writer(path) as writer:
+        writer.finish(row, content)
+        assert await writer.barrier(30)
+        queries = Queries(path)
+        found = await queries.get(row.unique_id)
+        await queries.close()
+    assert found is not None
+    out = io.StringIO()
+    log_views.exchange(whole(found), out)
+    return out.getvalue()
+
+
+async def test_a_streamed_call_shows_what_was_changed_and_each_piece_with_its_time(tmp_path: Path) -> None:
+    attempts = [
+        {"provider_id": "openai", "model": "gpt-4.1", "status_code": 503, "started": 0.001, "ended": 0.25, "error": "overloaded"},
+        {"provider_id": "azure_openai", "model": "mine", "status_code": 200, "started": 0.3, "first_byte": 0.9, "notes": ["replayed"]},
+    ]
+    row = Row("one", status="warning", status_code=200, outcome="complete", dialect="openai.chat", stream=True, attempts=attempts)
+    row.start_time, row.latency, row.time_to_first_token, row.tokens_per_second = time.time(), 1.5, 0.9, 42.0
+    row.finish_reason, row.prompt_tokens, row.completion_tokens, row.prompt_cache_hit_tokens = "stop", 9, 2, 4
+    request = {**ASKED, "stream": True, "respan_params": {"note": "n"}}
+    sent = {**ASKED, "stream": True, "stream_options": {"include_usage": True}}
+    chunks = [(float(number), b'data: {"choices":[{"index":0,"delta":{"content":"w%d "}}]}\n\n' % number) for number in range(300)]
+    content = Content(request_body=json.dumps(request).encode(), sent_body=json.dumps(sent).encode(), answer=chunks)
+    said = await shown(tmp_path / "calls.db", row, content)
+    assert "took 1.50 s, first token after 900 ms, 42 tokens/s" in said
+    assert "9 > 2 (4 from the cache)" in said
+    assert "openai gpt-4.1, status 503, sent after 1 ms, ended after 250 ms, overloaded" in said
+    assert "azure_openai mine, status 200" in said and "replayed" in said
+    assert '- respan_params\n+ stream_options: {"include_usage":true}' in said
+    assert "system\nBe kind." in said and "user\nGood morning!" in said
+    assert "assistant\nw0 w1 w2 " in said
+    assert "in 300 pieces" in said and " 99000.0 ms  data: " in said and "... 100 more (--json shows all)" in said
+    assert '"w299 "' in said and '"w150 "' not in said
+
+
+async def test_what_was_said_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    body = json.dumps({"messages": [{"role": "user", "content": "\x1b]0;owned\x07 \x9b31m tab\there"}]}).encode()
+    said = await shown(tmp_path / "calls.db", Row("one", status="failed", error_message="\x1b[2J"), Content(request_body=body))
+    assert not set(said) & {"\x1b", "\x07", "\x9b"}
+    assert "owned" in said
+
+
+async def test_a_text_too_long_to_read_is_shown_by_its_ends(tmp_path: Path) -> None:
+    body = json.dumps({"messages": [{"role": "user", "content": "a" * 5_000_000 + "the end"}]}).encode()
+    said = await shown(tmp_path / "calls.db", Row("one", status="success"), Content(request_body=body))
+    assert len(said) < 2 * log_views.LONGEST_TEXT
+    assert "the end" in said and "--json shows all" in said
+
+
+def test_a_reader_that_has_seen_enough_is_no_error_to_tell(database: Path) -> None:
+    command = f"{sys.executable} -m respan_proxy logs --database {database} --json | head -c 10"
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    for _ in range(2):
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environ, check=False)
+        assert (done.stdout, done.stderr) == ('{"id":"aaa', "")
+
+
+async def test_following_outlasts_a_database_that_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    shown: list[str] = []
+    async with Writer(path) as writer:
+
+        async def remember(name: str) -> None:
+            writer.finish(Row(name, status="success", timestamp=time.time()), None)
+            assert await writer.barrier(30)
+
+        async def delete() -> None:
+            for file in tmp_path.glob("calls.db*"):
+                file.unlink()
+
+        moves = [delete(), remember("after")]
+
+        async def pause() -> None:
+            if not moves:
+                raise Enough
+            await moves.pop(0)
+
+        await remember("before")
+        queries = Queries(path)
+        with pytest.raises(Enough):
+            await follow_calls(queries, _query(20, "24h", None, False, ()), set(), lambda rows: shown.extend(r["id"] for r in rows), pause)
+        await queries.close()
+    assert shown == ["after"]
