@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import orjson
+
 from respan_proxy.errors import RequestRejected
 
 T = TypeVar("T")
@@ -29,6 +31,14 @@ def wrong(where: str, value: object, expected: str) -> RequestRejected:
 
 def missing(where: str, expected: str) -> RequestRejected:
     return RequestRejected(f"'{where}' is missing; expected {expected}", param=where, code="missing_required_parameter")
+
+
+def compact(value: object, where: str) -> str:
+    """A free-form value as JSON text. Raises RequestRejected when it is nested deeper than orjson writes (254 levels)."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        raise RequestRejected(f"'{where}' is nested too deeply", param=where, code="invalid_value") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from respan_proxy.dialects.request import (
     Part,
     Tool,
     ToolChoice,
+    ToolResult,
     Turn,
     WebSearch,
 )
@@ -110,3 +111,23 @@ def signed(parts: Iterator[Part]) -> Iterator[Part]:
         yield part
     if waiting is not None:
         yield waiting
+
+
+def answered(turns: tuple[Turn, ...], losses: Losses) -> tuple[Turn, ...]:
+    """The same turns with a result for every call: a turn that was aborted would be refused by the provider from then on."""
+    results = {part.call_id for turn in turns for part in turn.parts if isinstance(part, ToolResult)}
+    open_calls = [part for turn in turns for part in turn.parts if isinstance(part, ToolCall) and part.id not in results]
+    if not open_calls:
+        return turns
+    losses.add("messages.tool_result", "synthesized")
+    made: list[Turn] = []
+    for turn in turns:
+        made.append(turn)
+        lacking = [part for part in turn.parts if isinstance(part, ToolCall) and part.id not in results]
+        if lacking:
+            made.append(Turn("user", tuple(_no_result(call) for call in lacking), turn.where))
+    return tuple(made)
+
+
+def _no_result(call: ToolCall) -> ToolResult:
+    return ToolResult(call.id or "", (Text("No result: the call was interrupted."),), error=True, name=call.name, custom=call.custom)

@@ -277,8 +277,9 @@ class Profile:
     """`anthropic-version`. The later 2026-10-21 refuses sampling members, so a translated request goes out as this one."""
     sampling: bool = True
     """Takes temperature, top_p, top_k; at OpenAI also penalties, logprobs and logit_bias."""
-    stop: bool = True
-    penalties: bool = True
+    refuses: frozenset[str] = frozenset()
+    """Members of its dialect that this model or server does not take, by path where it is about a value: `stop`, `parallel_tool_calls`,
+    `stream_options`, `verbosity`, `tools.custom`, `tool_choice.none`, `tool_choice.allowed_tools`, `web_search_options`."""
     thinking: Literal["adaptive", "budget", "level", "none"] | None = None
     """The form of its thinking: Claude `adaptive` (default) or `budget`; Gemini `level` or `budget`; OpenAI by effort unless `none`."""
     thinking_default_on: bool = False
@@ -294,7 +295,7 @@ class Profile:
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     user_field: Literal["safety_identifier", "user"] | None = "safety_identifier"
     extra_params: frozenset[str] = frozenset()
-    """Members beyond the dialect's that this server takes: `top_k`, `min_p`, `repetition_penalty`."""
+    """Members beyond the dialect's that this server takes: `top_k`, `cache_control`, `extra_content`, `reasoning_details`."""
     encrypted_reasoning: bool = False
     """Ask for `reasoning.encrypted_content` (Responses)."""
     mid_system: bool = False
@@ -303,13 +304,8 @@ class Profile:
     max_stops: int = 4
     call_ids: Literal["any", "nine"] = "any"
     """`nine`: exactly nine letters and digits (Mistral)."""
-    tool_choice_none: bool = True
-    """Takes `tool_choice: none`; else tools are left out instead (Together)."""
     replays_reasoning: bool = False
     """Wants `reasoning_content` back in turns that call tools (DeepSeek, xAI)."""
-    stream_usage: bool = True
-    """Understands `stream_options.include_usage`."""
-    service_tiers: bool = True
 
 
 # ------------------------------------------------------------------------------------------------------------- what got lost
