@@ -21,7 +21,6 @@ from respan_proxy.dialects.events import (
     Logprobs,
     Media,
     Opaque,
-    Provider,
     ReasoningDelta,
     ReasoningEnd,
     RefusalDelta,
@@ -45,6 +44,7 @@ from respan_proxy.dialects.faults import (
 )
 from respan_proxy.dialects.lenient import count, members, objects
 from respan_proxy.dialects.lenient import text as text_of
+from respan_proxy.dialects.openai_chat_state import detail, detail_state, google_extra, google_signature
 from respan_proxy.dialects.usage import Usage, openai_usage
 from respan_proxy.errors import ProxyError
 from respan_proxy.wire.sse import Decoder
@@ -59,12 +59,6 @@ _REASON: Mapping[str, FinishReason] = {
     "model_length": "length",  # Mistral
 }
 FINISH_REASONS: Mapping[FinishReason, str] = {"tool": "tool_calls", "length": "length", "context": "length", "filter": "content_filter"}
-_FORMAT: Mapping[Provider, str] = {
-    "anthropic": "anthropic-claude-v1",
-    "gemini": "google-gemini-v1",
-    "openai": "openai-responses-v1",
-}
-_PROVIDER: Mapping[object, Provider] = {name: provider for provider, name in _FORMAT.items()}
 
 
 # ---------------------------------------------------------------------------------------------------------------- reading
@@ -161,13 +155,13 @@ class _Reading:
         if isinstance(thinking, str) and thinking:
             self.thought.add(choice)
             events.append(ReasoningDelta(thinking, choice))
-        for detail in objects(said.get("reasoning_details")):
-            text = detail.get("text") or detail.get("summary")
+        for entry in objects(said.get("reasoning_details")):
+            text = entry.get("text") or entry.get("summary")
             if isinstance(text, str) and text and choice not in self.thought:
                 events.append(ReasoningDelta(text, choice))
-            if opaque := _opaque(detail):
+            if opaque := detail_state(entry):
                 events.append(ReasoningEnd(opaque, choice))
-        if (extra := said.get("extra_content")) and (signature := _google_signature(extra)):
+        if (extra := said.get("extra_content")) and (signature := google_signature(extra)):
             events.append(Signature(signature, choice))
 
     def _content(self, content: object, choice: int, events: list[Event]) -> None:
@@ -208,7 +202,7 @@ class _Reading:
         ordinal, new = calls.place(call.get("index"), id, bool(name))
         if new:
             extra = call.get("extra_content")
-            signature = _google_signature(extra) if extra else None
+            signature = google_signature(extra) if extra else None
             events.append(ToolStart(ordinal, id, name if isinstance(name, str) else "", choice, custom, signature))
         arguments = function.get("input" if custom else "arguments")
         if isinstance(arguments, dict):  # Mistral, Ollama
@@ -326,22 +320,6 @@ def read_usage(body: Mapping[str, Any]) -> Usage | None:
     return openai_usage(usage) if isinstance(usage, dict) else None
 
 
-def _opaque(detail: dict[str, Any]) -> Opaque | None:
-    """The part of a `reasoning_details` entry that must survive a round trip; formats of providers we do not know are not kept."""
-    provider = _PROVIDER.get(detail.get("format"))
-    if provider is None:
-        return None
-    if data := text_of(detail.get("data")):
-        return Opaque(provider, data, redacted=provider == "anthropic")
-    signature = text_of(detail.get("signature"))
-    return Opaque(provider, signature) if signature else None
-
-
-def _google_signature(extra: object) -> Opaque | None:
-    signature = text_of(members(members(extra).get("google")).get("thought_signature"))
-    return Opaque("gemini", signature) if signature else None
-
-
 def _media(url: str, choice: int) -> Media:
     if url.startswith("data:") and ";base64," in url:
         head, data = url[5:].split(";base64,", 1)
@@ -423,10 +401,10 @@ class Writer:
         writing = self._choices[event.choice]  # type: ignore[union-attr]  # only events of a choice come here
         signature, writing.signature = writing.signature, None
         if signature is not None and not isinstance(event, TextDelta):
-            yield {"extra_content": _google(signature)}
+            yield {"extra_content": google_extra(signature)}
         match event:
             case TextDelta(text):
-                yield {"content": text} if signature is None else {"content": text, "extra_content": _google(signature)}
+                yield {"content": text} if signature is None else {"content": text, "extra_content": google_extra(signature)}
             case RefusalDelta(text):
                 writing.refused = True
                 yield {"refusal": text}
@@ -437,7 +415,7 @@ class Writer:
                 text = "".join(writing.thoughts)
                 writing.thoughts.clear()
                 if opaque is not None:
-                    yield {"reasoning_details": [_detail(text, opaque, writing.details)]}
+                    yield {"reasoning_details": [detail(text, opaque, writing.details)]}
                     writing.details += 1
             case Signature(opaque):
                 writing.signature = opaque
@@ -445,7 +423,7 @@ class Writer:
                 body = {"custom": {"name": name, "input": ""}} if custom else {"function": {"name": name, "arguments": ""}}
                 call = {"index": index, "id": id or self._context.new_id("call_"), "type": "custom" if custom else "function", **body}
                 if event.signature is not None:
-                    call["extra_content"] = _google(event.signature)
+                    call["extra_content"] = google_extra(event.signature)
                 if custom:
                     writing.custom.add(index)
                 yield {"tool_calls": [call]}
@@ -462,7 +440,7 @@ class Writer:
         pieces = [self._opened(event.choice)]
         writing = self._choices[event.choice]
         if writing.signature is not None:
-            pieces.append(self._chunk({"extra_content": _google(writing.signature)}, event.choice))
+            pieces.append(self._chunk({"extra_content": google_extra(writing.signature)}, event.choice))
         if event.reason == "filter" and event.explanation and not writing.refused:
             pieces.append(self._chunk({"refusal": event.explanation}, event.choice))
         if writing.citations:  # all in one: a second delta of a list without indexes breaks the SDK's accumulator
@@ -528,7 +506,7 @@ def _choice(choice: Choice, context: WriteContext) -> dict[str, Any]:
         message["reasoning_content"] = reasoning
     signed = [part for part in choice.parts if isinstance(part, Reasoning) and part.opaque is not None]
     if signed:
-        message["reasoning_details"] = [_detail(part.text, part.opaque, index) for index, part in enumerate(signed) if part.opaque]
+        message["reasoning_details"] = [detail(part.text, part.opaque, index) for index, part in enumerate(signed) if part.opaque]
     if choice.tool_calls:
         message["tool_calls"] = [_call(call, context) for call in choice.tool_calls]
     if choice.citations:
@@ -537,7 +515,7 @@ def _choice(choice: Choice, context: WriteContext) -> dict[str, Any]:
         message["images"] = [_image(media) for media in choice.media]
     for part in choice.parts:
         if isinstance(part, Text) and part.signature is not None:
-            message["extra_content"] = _google(part.signature)
+            message["extra_content"] = google_extra(part.signature)
     return {
         "index": choice.index,
         "message": message,
@@ -552,7 +530,7 @@ def _call(call: ToolCall, context: WriteContext) -> dict[str, Any]:
         kind, body = "custom", {"name": call.name, "input": call.arguments}
     written: dict[str, Any] = {"id": call.id or context.new_id("call_"), "type": kind, kind: body}
     if call.signature is not None:
-        written["extra_content"] = _google(call.signature)
+        written["extra_content"] = google_extra(call.signature)
     return written
 
 
@@ -562,16 +540,6 @@ def _all_logprobs(logprobs: tuple[Logprobs, ...]) -> dict[str, Any] | None:
     content = [token for told in logprobs if not told.refusal for token in told.tokens]
     refusal = [token for told in logprobs if told.refusal for token in told.tokens]
     return {"content": content or None, "refusal": refusal or None}
-
-
-def _detail(text: str, opaque: Opaque, index: int) -> dict[str, Any]:
-    if opaque.redacted:
-        return {"type": "reasoning.encrypted", "data": opaque.data, "format": _FORMAT[opaque.provider], "index": index}
-    return {"type": "reasoning.text", "text": text, "signature": opaque.data, "format": _FORMAT[opaque.provider], "index": index}
-
-
-def _google(signature: Opaque) -> dict[str, Any]:
-    return {"google": {"thought_signature": signature.data}}
 
 
 def _annotation(citation: Citation) -> dict[str, Any]:
