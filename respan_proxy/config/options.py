@@ -101,7 +101,7 @@ OPTIONS = (
     Option("limits", "request_bytes", SIZE, "a longer request, also after decompression, is answered 413"),
     Option("limits", "header_bytes", SIZE, "a longer request line or header is answered 431; agents send large ones (restart to change)"),
     Option("limits", "upload_s", SECONDS, "a body that has not arrived by then is answered 408"),
-    Option("limits", "shutdown_s", SECONDS, "how long open streams may go on after SIGTERM"),
+    Option("limits", "shutdown_s", SECONDS, "how long open streams may go on after SIGTERM, or until a second one (restart to change)"),
     Option("timeouts", "connect_s", SECONDS, "to a provider's socket, TLS included; else 504"),
     Option("timeouts", "first_byte_s", SECONDS, "from the request to the head of the answer; else 504; reasoning models think for minutes"),
     Option("timeouts", "silence_s", SECONDS, "between two pieces of an answer; else the stream ends with an error event"),

@@ -99,6 +99,10 @@ class Gateway:
             return False
         return True
 
+    def wait_no_longer(self) -> None:
+        """Whoever asks twice to stop does not want to wait for open calls."""
+        self._idle.set()
+
     async def _exchange(self, request: web.BaseRequest, path: str, query: str, endpoint: Endpoint) -> web.StreamResponse:
         received_at, started_at = time.time(), time.monotonic()
         try:

@@ -116,6 +116,20 @@ async def test_sigterm_does_not_wait_for_ever(start: Start, tmp_path: Path) -> N
     assert rows(tmp_path / "calls.db")[0] == ("interrupted", "stopped")
 
 
+async def test_who_asks_twice_does_not_wait(start: Start, tmp_path: Path) -> None:
+    async with FakeProvider() as provider, aiohttp.ClientSession() as client:
+        provider.will(streamed(recordings.CHAT_STREAM[:2], Act.HANG))
+        proxy = await start(environ=environ_of(provider))
+        response = await client.post(f"{proxy.base}/chat/completions", json={**CHAT, "stream": True})
+        await response.content.readexactly(len(recordings.CHAT_STREAM[0]))
+        proxy.signal(signal.SIGINT)
+        await proxy.until("until a second signal")
+        proxy.signal(signal.SIGINT)
+        assert await proxy.ended() == 0
+        response.close()
+    assert rows(tmp_path / "calls.db")[0][0] == "failed"
+
+
 async def test_kill_9_leaves_a_database_that_opens_and_an_interrupted_row(start: Start, tmp_path: Path) -> None:
     async with FakeProvider() as provider, aiohttp.ClientSession() as client:
         proxy = await start(environ=environ_of(provider))
