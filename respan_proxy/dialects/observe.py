@@ -121,6 +121,28 @@ def _glance_at_ends(dialect: Dialect, answer: bytes) -> Observed | None:
     return _summed_up(events) if reader.complete else None
 
 
+# Reading takes some 60 ms a megabyte, in which nobody else has a turn.
+READ_BYTES = 512 * 1024
+_SAMPLED_BYTES = 64 * 1024
+
+
+def sample(dialect: Dialect, answer: bytes, total_bytes: int, *, request: Mapping[str, Any] | None = None) -> Observed:
+    """What a stream too long to be read at once says of itself: its beginning and its end are read, the tokens between estimated.
+
+    `total_bytes` is the stream's length, of which `answer` may be a part. `reply` is None.
+    """
+    blank = b"\r\n\r\n" if answer.find(b"\n\n", 0, _SAMPLED_BYTES) == -1 else b"\n\n"
+    first, last = answer.rfind(blank, 0, _SAMPLED_BYTES), answer.find(blank, len(answer) - _SAMPLED_BYTES)
+    if first == -1 or last == -1:  # no frames, or huge ones
+        return observe(dialect, "generate", answer, streamed=True, request=request)
+    head, tail = answer[:first], answer[last:]
+    seen = observe(dialect, "generate", head + tail, streamed=True, request=request)
+    usage = seen.usage
+    if usage is not None and usage.estimated:
+        usage = replace(usage, output=usage.output * total_bytes // (len(head) + len(tail)))
+    return replace(seen, reply=None, usage=usage)
+
+
 def _summed_up(events: Iterable[Event]) -> Observed | None:
     start: Start | None = None
     finish: Finish | None = None
@@ -148,7 +170,7 @@ def _summed_up(events: Iterable[Event]) -> Observed | None:
 
 def _other(dialect: Dialect, kind: Kind, body: bytes, request: Mapping[str, Any] | None) -> Observed:
     try:
-        answer = members(orjson.loads(body))
+        answer = members(orjson.loads(body if len(body) <= READ_BYTES else _last_members(body)))
     except orjson.JSONDecodeError:
         return Observed()
     if kind == "count":
@@ -157,6 +179,16 @@ def _other(dialect: Dialect, kind: Kind, body: bytes, request: Mapping[str, Any]
     if usage is None and kind == "embed" and request is not None:
         usage = Usage(prompt=_estimate_prompt(request), estimated=True)
     return Observed(usage=usage, model=text(answer.get("model")), response_id=text(answer.get("id")))
+
+
+def _last_members(body: bytes) -> bytes:
+    """The object that remains when a long list, of vectors or of images, is left out: OpenAI writes model and usage behind it."""
+    tail = body[-_LAST_BYTES:]
+    places = [at for at in (tail.find(b'"model"'), tail.find(b'"usage"')) if at != -1]
+    return b"{" + tail[min(places) :] if places else b""
+
+
+_LAST_BYTES = 1024
 
 
 def _usage(reply: ChatReply, request: Mapping[str, Any] | None) -> Usage | None:

@@ -152,11 +152,12 @@ def _instead_of_answer(reply: Reply, body: bytes, target: Target) -> ProxyError 
             return None if problem.status == 415 else UpstreamError(f"provider {provider!r} answered {status}, but {problem}")
         except TooLarge:
             return None
-    if not body.strip():
+    # Of big bodies only the ends are looked at: stripping the whole would copy it.
+    if not body[:ERROR_WITHIN_BYTES].strip() and not body.strip():
         return UpstreamError(f"provider {provider!r} answered {status} with an empty body")
     if body[:ERROR_WITHIN_BYTES].lstrip()[:1] not in (b"{", b"["):
         return UpstreamError(f"provider {provider!r} answered {status} with something that is not JSON: {_glimpse(body)}")
-    if body.rstrip()[-1:] not in (b"}", b"]"):
+    if body[-ERROR_WITHIN_BYTES:].rstrip()[-1:] not in (b"}", b"]"):
         return UpstreamError(f"provider {provider!r} answered {status} with JSON that ends in the middle")
     if b'"error"' in body[:ERROR_WITHIN_BYTES] and _is_error_body(body):
         return target.dialect.read_error(200, body)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from respan_proxy.dialects.observe import Observed, glance
+from respan_proxy.dialects.observe import READ_BYTES, Observed, glance, sample
 from respan_proxy.dialects.observe import observe as observe_answer
 from respan_proxy.errors import ProxyError, UpstreamInterrupted
 from respan_proxy.exchange import Attempt, Exchange, Handler, Next, Reply, Stream
@@ -64,10 +64,12 @@ def _read(exchange: Exchange, attempt: Attempt, whole: bool) -> Observed:
     request = exchange.document.members if exchange.document is not None else None
     streamed = attempt.answer is None
     answer = b"".join([chunk for _, chunk in attempt.chunks]) if streamed else _plain(attempt)
-    if not whole and kind == "generate" and status < 400 and not attempt.is_cut:
+    if not whole and kind == "generate" and status < 400:
         seen = glance(dialect, answer, streamed=streamed)
         if seen is not None:
             return seen
+        if streamed and len(answer) > READ_BYTES:
+            return sample(dialect, answer, attempt.chunks_bytes, request=request)
     return observe_answer(dialect, kind, answer, status=status, streamed=streamed, request=request)
 
 

@@ -30,10 +30,12 @@ _TOKENS: Final = frozenset({"authorization", "authorization_token", "headers"})
 # How a body that nobody could read shows that it may hold some.
 _MARKS: Final = tuple(name.encode() for name in sorted({*_WHOLE, *_PARTLY, *CARRIERS, "authorization", "api_key", "apiKey", "token"}))
 
+_SEARCHED_BYTES: Final = 1_000_000
+
 
 def may_hold_credentials(body: bytes) -> bool:
-    """Whether a body that is neither JSON nor a form names something that may be a credential."""
-    return any(mark in body for mark in _MARKS)
+    """Whether a body that is neither JSON nor a form names something that may be a credential; a big one is not looked through."""
+    return len(body) > _SEARCHED_BYTES or any(mark in body for mark in _MARKS)
 
 
 def redact_members(members: Mapping[str, Any], depth: int = _MAX_DEPTH) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from respan_proxy.wire.encoding import decode
 
 # Decompression and big joins hold the loop: above this they happen in a thread.
 INLINE_BYTES = 262_144
+JOINED_INLINE_BYTES = 2_000_000
 
 
 async def read_body(request: web.BaseRequest, limit_bytes: int, pause_s: float) -> bytes:
@@ -55,6 +56,8 @@ async def _raw(request: web.BaseRequest, limit_bytes: int, pause_s: float) -> by
         ) from error
     except (web.RequestPayloadError, PayloadEncodingError) as error:
         raise RequestRejected(f"the request's body cannot be read: {error}") from error
+    if size > JOINED_INLINE_BYTES:  # joining bytes lets go of the GIL
+        return await asyncio.to_thread(b"".join, pieces)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

@@ -19,6 +19,7 @@ import orjson
 _SLICE_BYTES: Final = 128 * 1024
 # The same for text that may be nothing but brackets, each of which is looked at.
 _DENSE_SLICE_BYTES: Final = 16 * 1024
+_FIRST_SLICE_BYTES: Final = 256
 # What a step of the walk costs besides the bytes it passes, in bytes that would cost the same.
 _STEP_BYTES: Final = 500
 # Members larger than this stay unread by `scan`: orjson needs about 0.1 ms for them; and those that are wanted all the same, 2 ms.
@@ -341,8 +342,10 @@ def _skip_string(raw: bytes, start: int) -> Generator[None, None, int]:
 def _skip_container(raw: bytes, start: int) -> Generator[None, None, int]:
     """The offset after the object or array that opens at `start`."""
     depth, at = 1, start + 1
+    size = _FIRST_SLICE_BYTES  # most containers are small
     while True:
-        text = raw[at : at + _DENSE_SLICE_BYTES]
+        text = raw[at : at + size]
+        size = min(size * 8, _DENSE_SLICE_BYTES)
         if (len(text) - len(text.rstrip(b"\\"))) % 2:
             text = text[:-1]
         pieces = _pieces(text)
