@@ -170,3 +170,90 @@ async def test_reading_says_so_when_the_database_is_away(proxy: Proxy, http: aio
         file.unlink()
     seen = await answer(await http.get(f"{proxy.base}/request-logs/list/"), 503)
     assert "no such file" in seen["detail"]
+
+
+OPERATIONS = [
+    ("model", "", ["gpt-4.1-nano"], {"one"}),
+    ("model", "in", ["gpt-4.1-nano", "claude"], {"one", "two"}),
+    ("model", "not_in", ["gpt-4.1-nano"], {"two", "three"}),
+    ("model", "not", ["gpt-4.1-nano"], {"two", "three"}),
+    ("latency", "lt", [2], {"one"}),
+    ("latency", "lte", [2], {"one", "two"}),
+    ("latency", "gt", ["1"], {"two"}),
+    ("latency", "gte", [1], {"one", "two"}),
+    ("total_cost", "gt", [0.5], {"one"}),
+    ("model", "contains", ["4.1"], {"one"}),
+    ("model", "contains", ["GPT"], set()),
+    ("model", "not_contains", ["4.1"], {"two", "three"}),
+    ("model", "icontains", ["GPT"], {"one"}),
+    ("model", "startswith", ["cl"], {"two"}),
+    ("model", "not_startswith", ["cl"], {"one", "three"}),
+    ("model", "endswith", ["nano"], {"one"}),
+    ("model", "not_endswith", ["nano"], {"two", "three"}),
+    ("model", "iexact", ["CLAUDE"], {"two"}),
+    ("model", "empty", [], {"three"}),
+    ("model", "not_empty", [], {"one", "two"}),
+    ("model", "isnull", [True], {"three"}),
+    ("metadata__team", "", ["blue"], {"one"}),
+    ("metadata__size", "gt", [5], {"one"}),
+    ("stream", "", [True], {"one"}),
+    ("is_root_span", "", [False], {"two"}),
+    ("fault_domain", "", ["provider"], {"three"}),
+    ("timestamp", "gt", ["2020-01-01"], {"one", "two", "three"}),
+]
+
+
+@pytest.mark.parametrize(("field", "operator", "value", "expected"), OPERATIONS)
+async def test_every_operator_chooses_over_body_and_url_alike(
+    proxy: Proxy, http: aiohttp.ClientSession, field: str, operator: str, value: list[Any], expected: set[str]
+) -> None:
+    remember(proxy, "one", latency=1.0, cost=1_000_000_000, metadata={"team": "blue", "size": "9"}, stream=True)
+    remember(proxy, "two", model="claude", latency=2.0, span_parent_id="p", metadata={"size": "3"})
+    remember(proxy, "three", model=None, status="failed", status_code=502, outcome="unavailable")
+    body = {"filters": {field: {"operator": operator, "value": value}}}
+    found = await answer(await http.post(f"{proxy.base}/request-logs/list/", json=body))
+    assert {row["id"] for row in found["results"]} == expected
+    url = [(f"{field}[operator]", operator), *((f"{field}[value]", str(one)) for one in value)]
+    found = await answer(await http.get(f"{proxy.base}/request-logs/list/", params=url))
+    assert {row["id"] for row in found["results"]} == expected
+
+
+async def test_a_call_belongs_to_the_key_that_made_it_and_has_its_environment(start_proxy: StartProxy, http: aiohttp.ClientSession) -> None:
+    proxy = await start_proxy(KEYS)
+    ids = {}
+    for name in ("blue", "red"):
+        body = {"model": "echo/hello", "messages": [], "environment": "another", "customer_identifier": name}
+        headers = {"authorization": f"Bearer {name}-key-0123456789"}
+        async with http.post(f"{proxy.base}/chat/completions", json=body, headers=headers) as response:
+            ids[name] = response.headers["X-Respan-Log-Id"]
+            assert response.status == 200
+    for asks, sees in (("blue", {"blue"}), ("red", {"red"}), ("boss", {"blue", "red"})):
+        headers = {"authorization": f"Bearer {asks}-key-0123456789"}
+        page = await answer(await http.post(f"{proxy.base}/request-logs/list/", json={}, headers=headers))
+        assert {(row["organization_key_name"], row["environment"]) for row in page["results"]} == {
+            (name, {"blue": "test", "red": "prod"}[name]) for name in sees
+        }
+        for name, log_id in ids.items():
+            single = await http.get(f"{proxy.base}/request-logs/{log_id}/", headers=headers)
+            assert single.status == (200 if name in sees else 404)
+        tested = await answer(await http.get(f"{proxy.base}/request-logs/summary/?is_test=true", headers=headers))
+        assert tested["number_of_requests"] == ("blue" in sees)
+
+
+async def test_reserved_keys_of_metadata_are_hidden(proxy: Proxy, http: aiohttp.ClientSession) -> None:
+    remember(proxy, "one", metadata={"_tracing_sdk_version": "1", "team": "blue"})
+    page = await answer(await http.get(f"{proxy.base}/request-logs/list/"))
+    single = await answer(await http.get(f"{proxy.base}/request-logs/one/"))
+    assert page["results"][0]["metadata"] == single["metadata"] == {"team": "blue"}
+
+
+async def test_content_in_a_form_that_nobody_here_reads_leaves_the_columns(proxy: Proxy, http: aiohttp.ClientSession) -> None:
+    for unique_id in ("one", "two"):
+        remember(proxy, unique_id)
+    assert await proxy.house.writer.barrier(30)
+    await proxy.house.writer._database.run(
+        lambda db: db.execute("UPDATE body SET enc = CASE seq WHEN 1 THEN 'lzma/9' ELSE enc END, data = x'00'").fetchall()
+    )
+    for unique_id in ("one", "two"):
+        seen = await answer(await http.get(f"{proxy.base}/request-logs/{unique_id}/"))
+        assert (seen["model"], seen["full_request"]) == ("gpt-4.1-nano", None)
