@@ -147,10 +147,10 @@ class Models:
 
 
 def _stood_in_for(config: Config) -> Iterator[Model]:
-    """The known models that echo answers for: all but those of providers that the user has put somewhere."""
+    """The known models that echo answers for."""
     for owner, names in catalog.models().items():
         provider = config.providers.get(owner)
-        if provider is None or not (provider.placed or provider.built_in):
+        if provider is None or not provider.built_in:
             yield from (Model(name if owner in BARE else f"{owner}/{name}", "echo") for name in names)
 
 

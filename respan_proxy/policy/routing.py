@@ -215,14 +215,11 @@ def _checked(found: Route, asked: _Asked) -> Route:
 
 
 def _stand_in(provider: Provider | None, model: str | None, asked: _Asked) -> Route | None:
-    """Echo in a known model's place, while no provider has a key and the caller brings none that may be forwarded.
-
-    Not for a provider that the user has put somewhere: an answer that does not come from there would mislead.
-    """
+    """Echo in a known model's place, while no provider has a key and the caller brings none that may be forwarded."""
     config = asked.config
     if config.has_provider_key or may_forward_anywhere(asked.credential, config, asked.endpoint.dialect):
         return None
-    if (provider is not None and provider.placed) or (model is not None and not is_known(model)):
+    if model is not None and not is_known(model):
         return None
     echo = next(provider for provider in config.providers.values() if provider.built_in)
     whose = f"{provider.name} has none, nor has any other provider" if provider is not None else "no provider has one"

@@ -21,7 +21,7 @@ def facts(config: Config, address: Listen) -> dict[str, str]:
     base = f"http://{_reached_at(address)}" if address.path is None else "http://localhost"
     curl = "curl" if address.path is None else f"curl --unix-socket {address.path}"
     bearer = "" if config.any_key else " -H 'authorization: Bearer YOUR_KEY'"
-    is_served = "openai" in usable or not (config.has_provider_key or "openai" in placed)
+    is_served = "openai" in usable or not config.has_provider_key
     model = "gpt-4.1-nano" if is_served else "echo/hello"
     return {
         "address": f"{base}/api" if address.path is None else f"{address} (/api)",
@@ -37,8 +37,7 @@ def _who_answers(config: Config, usable: list[str], placed: list[str]) -> str:
     found = [*usable, *(f"{name} (with the keys that callers bring)" for name in placed)]
     if config.has_provider_key:
         return ", ".join(found) + " (and echo)"
-    rest = "every other known model name" if placed else "every known model name"
-    echo = f"none with a key, so echo (built in) answers under {rest}; OPENAI_API_KEY or another ends that"
+    echo = "none with a key, so echo (built in) answers under every known model name; OPENAI_API_KEY or another ends that"
     return f"{', '.join(found)}; {echo}" if found else echo
 
 

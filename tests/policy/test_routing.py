@@ -275,9 +275,12 @@ def test_a_credential_that_may_be_forwarded_ends_it_too() -> None:
         routed("claude-x", MESSAGES, {}, credential="sk-1")
 
 
-def test_echo_does_not_stand_in_for_a_provider_of_the_users_own() -> None:
+def test_echo_stands_in_for_a_moved_provider_too_while_nobody_has_a_key() -> None:
+    moved = {"RESPAN_PROXY_OPENAI_BASE_URL": "http://127.0.0.1:1"}
+    assert target(routed("gpt-4o", environ=moved)) == ("echo", "gpt-4o")
+    assert target(routed("gpt-4o", environ=moved, credential="sk-1")) == ("openai", "gpt-4o")
     with pytest.raises(MissingCredentials, match="OPENAI_API_KEY"):
-        routed("gpt-4o", environ={"RESPAN_PROXY_OPENAI_BASE_URL": "http://127.0.0.1:1"})
+        routed("gpt-4o", environ={**moved, "GROQ_API_KEY": "gsk_1"})
 
 
 def test_unknown_names_stay_unknown_without_any_key() -> None:

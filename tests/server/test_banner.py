@@ -31,7 +31,7 @@ def test_with_a_key_it_names_who_has_one_and_never_the_key() -> None:
 def test_a_provider_that_was_put_somewhere_waits_for_callers_keys() -> None:
     environ = {"RESPAN_PROXY_OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
     assert told(**environ)["providers"].startswith("openai (with the keys that callers bring); none with a key")
-    assert '"echo/hello"' in told(**environ)["try"]
+    assert '"gpt-4.1-nano"' in told(**environ)["try"]
 
 
 @pytest.mark.parametrize(
