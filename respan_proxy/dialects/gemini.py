@@ -5,6 +5,8 @@ from __future__ import annotations
 from respan_proxy.dialects.dialect import Dialect
 from respan_proxy.dialects.faults import payload_error, read_error
 from respan_proxy.dialects.gemini_read import Reader, read_count, read_reply, read_usage
+from respan_proxy.dialects.gemini_request_read import read_request
+from respan_proxy.dialects.gemini_request_write import write_request
 from respan_proxy.dialects.gemini_write import Writer, interruption, write_error, write_reply
 
 DIALECT = Dialect(
@@ -20,4 +22,6 @@ DIALECT = Dialect(
     interruption=interruption,
     read_usage=read_usage,
     read_count=read_count,
+    read_request=read_request,
+    write_request=write_request,
 )

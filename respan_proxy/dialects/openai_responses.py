@@ -7,6 +7,8 @@ from respan_proxy.dialects.faults import read_error, write_openai_error
 from respan_proxy.dialects.openai_responses_interrupt import interruption
 from respan_proxy.dialects.openai_responses_read import Reader, first_error, read_count, read_reply, read_usage
 from respan_proxy.dialects.openai_responses_write import Writer, write_reply
+from respan_proxy.dialects.responses_request_read import read_request
+from respan_proxy.dialects.responses_request_write import write_request
 
 DIALECT = Dialect(
     name="openai.responses",
@@ -20,4 +22,6 @@ DIALECT = Dialect(
     interruption=interruption,
     read_usage=read_usage,
     read_count=read_count,
+    read_request=read_request,
+    write_request=write_request,
 )

@@ -1,0 +1,332 @@
+"""Gemini requests read into the neutral request: camelCase and snake_case alike, both alphabets of base64, calls paired with results.
+
+Source: the wire form of google-genai 1.75 and 3.4, which mixes both spellings in one body (`inlineData: {mime_type}`). Free-form
+objects (`args`, `response`, schemas, labels) are the caller's own and stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from respan_proxy.dialects.asked import Asked, compact, found, missing, wrong
+from respan_proxy.dialects.attachments import inline_text, standard_base64
+from respan_proxy.dialects.chat import Reasoning, Text, ToolCall
+from respan_proxy.dialects.events import Opaque
+from respan_proxy.dialects.gemini_schemas import from_openapi
+from respan_proxy.dialects.request import (
+    Attachment,
+    ChatRequest,
+    Effort,
+    Extra,
+    FileRef,
+    Function,
+    Hosted,
+    HostedBlock,
+    Inline,
+    JsonObject,
+    JsonSchema,
+    Kind,
+    Link,
+    Part,
+    Role,
+    Thinking,
+    Tier,
+    Tool,
+    ToolChoice,
+    ToolResult,
+    Turn,
+    WebSearch,
+    Written,
+)
+from respan_proxy.errors import RequestRejected
+
+NAME = "gemini"
+SKIP = "skip_thought_signature_validator"
+"""Stands where a signature is demanded and none can be had (Google's own FAQ on thought signatures). Not base64."""
+
+_ROLES: Mapping[str, Role] = {"user": "user", "model": "assistant", "function": "user", "tool": "user"}
+_TIERS: Mapping[str, Tier] = {"standard": "default", "flex": "flex", "priority": "priority"}
+_LEVELS: Mapping[str, Effort] = {"MINIMAL": "minimal", "LOW": "low", "MEDIUM": "medium", "HIGH": "high", "XHIGH": "xhigh"}
+_MODES: Mapping[str, Literal["auto", "none", "required"]] = {"AUTO": "auto", "VALIDATED": "auto", "ANY": "required", "NONE": "none"}
+_SEARCHES = frozenset(("googleSearch", "googleSearchRetrieval"))
+_PROVIDER_PARTS = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse", "audioTranscription")
+
+Effect = Literal["hint", "knob", "meaning"]
+_TOP_READ = frozenset(("model", "contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "serviceTier"))
+_TOP_EFFECTS: Mapping[str, Effect] = {
+    **dict.fromkeys(("labels", "store"), "hint"),
+    **dict.fromkeys(("cachedContent", "continuationToken"), "meaning"),
+}
+_CONFIG_READ = frozenset(
+    ("temperature", "topP", "topK", "candidateCount", "maxOutputTokens", "stopSequences", "seed", "presencePenalty", "frequencyPenalty",
+     "responseLogprobs", "logprobs", "responseMimeType", "responseSchema", "responseJsonSchema", "_responseJsonSchema",
+     "responseModalities", "thinkingConfig")
+)  # fmt: skip
+
+
+def read_request(members: Mapping[str, Any], model: str | None = None, stream: bool = False) -> ChatRequest:
+    asked = camel(Asked(members))
+    model = model or asked.one_text("model").removeprefix("models/")
+    config = _inner(asked, "generationConfig")
+    instruction = asked.members.get("systemInstruction")
+    system = [] if instruction is None else _system(instruction)
+    conversation = _Conversation()
+    for content in asked.objects("contents"):
+        conversation.read(camel(content))
+    if "contents" not in asked.members:
+        raise missing("contents", "an array")
+    tier = asked.text("serviceTier")
+    known_tier = _TIERS.get((tier or "").lower().removeprefix("service_tier_"))
+    return ChatRequest(
+        dialect=NAME,
+        model=model,
+        system=tuple(system),
+        turns=tuple(conversation.turns),
+        tools=tuple(read_tools(asked)),
+        tool_choice=_tool_choice(asked),
+        output=_output(config),
+        thinking=_thinking(config),
+        max_tokens=config.integer("maxOutputTokens"),
+        temperature=config.number("temperature"),
+        top_p=config.number("topP"),
+        top_k=config.number("topK"),
+        stop=config.texts("stopSequences"),
+        n=config.integer("candidateCount"),
+        seed=config.integer("seed"),
+        frequency_penalty=config.number("frequencyPenalty"),
+        presence_penalty=config.number("presencePenalty"),
+        logprobs=config.flag("responseLogprobs"),
+        top_logprobs=config.integer("logprobs"),
+        service_tier=known_tier,
+        stream=stream,
+        extras=tuple(_extras(asked, config)),
+    )
+
+
+_SNAKE = re.compile(r"(?<=[A-Za-z0-9])_([a-z0-9])")
+
+
+def camel(asked: Asked) -> Asked:
+    """The same object with its own members in camelCase; what is inside them is not touched."""
+    if not any("_" in name for name in asked.members):
+        return asked
+    return Asked({_SNAKE.sub(lambda found: found[1].upper(), name): value for name, value in asked.members.items()}, asked.where)
+
+
+def _inner(asked: Asked, name: str) -> Asked:
+    value = asked.object(name)
+    return camel(value) if value is not None else Asked({}, asked.path(name))
+
+
+def _extras(asked: Asked, config: Asked) -> list[Extra]:
+    extras = [
+        Extra(name, value, _TOP_EFFECTS.get(name, "knob"))
+        for name, value in asked.members.items()
+        if name not in _TOP_READ and value is not None
+    ]
+    extras += [
+        Extra(config.path(name), value, "knob") for name, value in config.members.items() if name not in _CONFIG_READ and value is not None
+    ]
+    modalities = config.texts("responseModalities")
+    if modalities and {modality.upper() for modality in modalities} != {"TEXT"}:
+        extras.append(Extra(config.path("responseModalities"), list(modalities), "meaning"))
+    if config.text("responseMimeType") not in (None, "text/plain", "application/json"):
+        extras.append(Extra(config.path("responseMimeType"), config.members["responseMimeType"], "meaning"))
+    if (retrieval := _inner(asked, "toolConfig").mapping("retrievalConfig")) is not None:
+        extras.append(Extra("toolConfig.retrievalConfig", retrieval, "knob"))
+    return extras
+
+
+def _thinking(config: Asked) -> Thinking | None:
+    asked = _inner(config, "thinkingConfig")
+    budget, level = asked.integer("thinkingBudget"), (asked.text("thinkingLevel") or "").upper()
+    visible = asked.flag("includeThoughts")
+    effort: Effort | None = "none" if budget == 0 else _LEVELS.get(level)
+    if budget is not None and budget <= 0:  # -1: as the model likes
+        budget = None
+    return Thinking(effort, budget, visible) if effort or budget or visible is not None else None
+
+
+def _output(config: Asked) -> JsonObject | JsonSchema | None:
+    openapi = config.mapping("responseSchema")
+    schema = config.mapping("responseJsonSchema") or config.mapping("_responseJsonSchema")
+    if openapi is not None and schema is None:
+        schema = from_openapi(openapi)
+    if schema is not None:
+        return JsonSchema(schema)
+    return JsonObject() if config.text("responseMimeType") == "application/json" else None
+
+
+# ------------------------------------------------------------------------------------------------ tools
+
+
+def read_tools(asked: Asked) -> list[Tool]:
+    tools: list[Tool] = []
+    for told in asked.objects("tools"):
+        tool = camel(told)
+        tools += [_function(camel(declaration)) for declaration in tool.objects("functionDeclarations")]
+        for name, declaration in tool.members.items():
+            if name == "functionDeclarations" or declaration is None:
+                continue
+            if name in _SEARCHES:
+                tools.append(WebSearch(blocked_domains=_inner(tool, name).texts("excludeDomains")))
+            else:
+                tools.append(Hosted(NAME, name, {name: declaration}, tool.path(name)))
+    return tools
+
+
+def _function(declaration: Asked) -> Function:
+    schema = declaration.mapping("parametersJsonSchema")
+    if schema is None and (openapi := declaration.mapping("parameters")) is not None:
+        schema = from_openapi(openapi)
+    return Function(declaration.one_text("name"), declaration.text("description"), schema)
+
+
+def _tool_choice(asked: Asked) -> ToolChoice | None:
+    config = _inner(_inner(asked, "toolConfig"), "functionCallingConfig")
+    mode = _MODES.get((config.text("mode") or "").upper())
+    return ToolChoice(mode, config.texts("allowedFunctionNames")) if mode else None
+
+
+# ------------------------------------------------------------------------------------------------ contents
+
+
+def _system(instruction: object) -> list[Text]:
+    """A Content, of which only the text counts; typed clients send a role with it."""
+    if isinstance(instruction, str):
+        return [Text(instruction)] if instruction else []
+    if not isinstance(instruction, dict):
+        raise wrong("systemInstruction", instruction, "an object")
+    texts = []
+    for told in Asked(instruction, "systemInstruction").objects("parts"):
+        part = camel(told)
+        text = part.text("text")
+        if text is None and part.members:
+            raise RequestRejected(f"'{part.where}' is no text; instructions are text", param=part.where, code="invalid_value")
+        if text:
+            texts.append(Text(text))
+    return texts
+
+
+@dataclass(slots=True)
+class _Conversation:
+    """The contents so far. Ids of calls are optional here: where there is none, `call_1` and so on, and results are paired by name."""
+
+    turns: list[Turn] = field(default_factory=list)
+    made: int = 0
+    unanswered: list[ToolCall] = field(default_factory=list)
+
+    def read(self, content: Asked) -> None:
+        role = content.text("role") or "user"
+        if role not in _ROLES:
+            raise wrong(content.path("role"), role, "user or model")
+        parts = [read for told in content.objects("parts") if (read := self._part(camel(told))) is not None]
+        self.turns.append(Turn(_ROLES[role], tuple(parts), content.path("parts")))
+
+    def _part(self, part: Asked) -> Part | None:
+        signature = _signature(part)
+        text = part.text("text")
+        if text is not None:
+            if part.flag("thought"):
+                return Reasoning(text, signature) if text or signature else None
+            return Text(text, signature) if text or signature else None
+        if (blob := part.object("inlineData")) is not None:
+            return _inline(camel(blob))
+        if (file := part.object("fileData")) is not None:
+            return _file(camel(file))
+        if (call := part.object("functionCall")) is not None:
+            return self._call(camel(call), signature)
+        if (response := part.object("functionResponse")) is not None:
+            return self._result(camel(response))
+        for name in _PROVIDER_PARTS:
+            if (told := part.mapping(name)) is not None:
+                return HostedBlock(NAME, name, {name: told})
+        if signature:
+            return Text("", signature)
+        if part.members.keys() - {"thought", "partMetadata"}:
+            raise RequestRejected(
+                f"'{part.where}' is a part of no known kind ({', '.join(sorted(part.members)[:3])})", param=part.where, code="invalid_value"
+            )
+        return None
+
+    def _call(self, call: Asked, signature: Opaque | None) -> ToolCall:
+        id = call.text("id")
+        if not id:
+            self.made += 1
+            id = f"call_{self.made}"
+        arguments = compact(call.mapping("args") or {}, call.path("args"))
+        told = ToolCall(id, call.one_text("name"), arguments, signature=signature)
+        self.unanswered.append(told)
+        return told
+
+    def _result(self, response: Asked) -> ToolResult:
+        name, id = response.one_text("name"), response.text("id")
+        call = next((call for call in self.unanswered if (call.id == id if id else call.name == name)), None)
+        if call is not None:
+            self.unanswered.remove(call)
+            id = call.id
+        if not id:
+            raise RequestRejected(f"'{response.where}' answers no functionCall named {found(name)}", param=response.where)
+        parts, error = _response(response)
+        for told in response.objects("parts"):
+            part = camel(told)
+            if (blob := part.object("inlineData")) is not None:
+                parts.append(_inline(camel(blob)))
+            elif (file := part.object("fileData")) is not None:
+                parts.append(_file(camel(file)))
+        return ToolResult(id, tuple(parts), error, name)
+
+
+def _response(response: Asked) -> tuple[list[Text | Attachment], bool]:
+    """What a function gave. Google's words: `output` holds it, `error` what went wrong; any other object is the result itself."""
+    given = response.mapping("response") or {}
+    error = given.keys() == {"error"}
+    value = given["error"] if error else given["output"] if "output" in given else given.get("result", given)
+    text = value if isinstance(value, str) else compact(value, response.path("response"))
+    return ([Text(text)] if text else []), error
+
+
+def _signature(part: Asked) -> Opaque | None:
+    signature = part.text("thoughtSignature")
+    if not signature or signature == SKIP:
+        return None
+    return Opaque("gemini", signature.replace("-", "+").replace("_", "/"))
+
+
+_KINDS: Mapping[str, Kind] = {"image": "image", "audio": "audio", "video": "video"}
+_EXTENSIONS: Mapping[str, str] = {
+    "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif", "heic": "image/heic",
+    "pdf": "application/pdf", "txt": "text/plain", "md": "text/markdown", "csv": "text/csv", "html": "text/html",
+    "mp3": "audio/mp3", "wav": "audio/wav", "mp4": "video/mp4", "mov": "video/mov", "webm": "video/webm",
+}  # fmt: skip
+
+
+def media_type_of(url: str) -> str | None:
+    """What the extension of a URL's path tells."""
+    name = url.partition("#")[0].partition("?")[0].rpartition("/")[2]
+    return _EXTENSIONS.get(name.rpartition(".")[2].lower()) if "." in name else None
+
+
+def _kind(media_type: str | None) -> Kind:
+    return _KINDS.get((media_type or "").partition("/")[0], "document")
+
+
+def _inline(blob: Asked) -> Attachment:
+    media_type = (blob.text("mimeType") or "application/octet-stream").lower()
+    where = blob.path("data")
+    source = Inline(standard_base64(blob.one_text("data"), where))
+    if media_type.startswith("text/"):
+        return Attachment("document", Written(inline_text(source, where)), media_type, blob.text("displayName"))
+    return Attachment(_kind(media_type), source, media_type, blob.text("displayName"))
+
+
+def _file(file: Asked) -> Attachment:
+    uri = file.one_text("fileUri")
+    media_type = file.text("mimeType") or media_type_of(uri)
+    if uri.startswith(("https://www.youtube.com/", "https://youtu.be/", "https://youtube.com/")):
+        return Attachment("video", Link(uri), media_type)
+    uploaded = uri.startswith(("files/", "https://generativelanguage.googleapis.com/"))
+    return Attachment(_kind(media_type), FileRef("gemini", uri) if uploaded else Link(uri), media_type, file.text("displayName"))
