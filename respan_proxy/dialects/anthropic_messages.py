@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from respan_proxy.dialects.anthropic_request_read import read_request
+from respan_proxy.dialects.anthropic_request_write import write_request
 from respan_proxy.dialects.bulk import payloads
 from respan_proxy.dialects.chat import Choice, Part, Reasoning, Refusal, Text, ToolCall, arguments_object, assemble
 from respan_proxy.dialects.dialect import Dialect, WriteContext
@@ -560,5 +562,8 @@ DIALECT = Dialect(
     read_usage=read_usage,
     read_count=read_count,
     is_ping=is_ping,
+    names_events=True,
     request_id_header="request-id",
+    read_request=read_request,
+    write_request=write_request,
 )

@@ -21,7 +21,7 @@ from respan_proxy.dialects.request import (
     Turn,
     WebSearch,
 )
-from respan_proxy.errors import Untranslatable
+from respan_proxy.errors import RequestRejected, Untranslatable
 
 _OWNERS: Mapping[str, str] = {"openai.chat": "OpenAI", "openai.responses": "OpenAI", "anthropic.messages": "Anthropic", "gemini": "Gemini"}
 _KIND = {"image": "Image", "audio": "Audio", "video": "Video", "document": "Document"}
@@ -75,6 +75,10 @@ def narrowed(tools: tuple[Tool, ...], choice: ToolChoice | None) -> tuple[Tool, 
     """Only the functions that the choice allows, for dialects that cannot say so otherwise."""
     if choice is None or not choice.allowed:
         return tools
+    if not any(isinstance(tool, (Function, Custom)) and tool.name in choice.allowed for tool in tools):
+        names = ", ".join(repr(name) for name in choice.allowed)
+        told = f"'tool_choice' allows only {names}, which 'tools' does not define"
+        raise RequestRejected(told, param="tool_choice", code="invalid_value")
     return tuple(tool for tool in tools if not isinstance(tool, (Function, Custom)) or tool.name in choice.allowed)
 
 

@@ -122,6 +122,8 @@ class Dialect:
     """Members of a token count's answer -> the count; None if this dialect has none."""
     is_ping: Callable[[Frame | str | bytes], bool] = lambda frame: False
     """Whether a frame only keeps the connection alive."""
+    names_events: bool = False
+    """Whether its SDKs pass over events without an `event:` line."""
     outline: Callable[[Any], Outline | None] | None = None
     """A whole body as a value -> its outline; None when it takes a full reading to know. A short cut, where there is one."""
     telling: tuple[bytes, ...] = (b'"error"',)

@@ -44,6 +44,8 @@ from respan_proxy.dialects.faults import (
 )
 from respan_proxy.dialects.lenient import count, members, objects
 from respan_proxy.dialects.lenient import text as text_of
+from respan_proxy.dialects.openai_chat_request_read import read_request
+from respan_proxy.dialects.openai_chat_request_write import write_request
 from respan_proxy.dialects.openai_chat_state import detail, detail_state, google_extra, google_signature
 from respan_proxy.dialects.usage import Usage, openai_usage
 from respan_proxy.errors import ProxyError
@@ -587,4 +589,6 @@ DIALECT = Dialect(
     read_usage=read_usage,
     read_count=lambda body: None,
     outline=outline,
+    read_request=read_request,
+    write_request=write_request,
 )

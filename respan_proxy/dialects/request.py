@@ -279,7 +279,8 @@ class Profile:
     """Takes temperature, top_p, top_k; at OpenAI also penalties, logprobs and logit_bias."""
     refuses: frozenset[str] = frozenset()
     """Members of its dialect that this model or server does not take, by path where it is about a value: `stop`, `parallel_tool_calls`,
-    `stream_options`, `verbosity`, `tools.custom`, `tool_choice.none`, `tool_choice.allowed_tools`, `web_search_options`."""
+    `stream_options`, `verbosity`, `metadata`, `prompt_cache_key`,
+    `tools.custom`, `tool_choice.none`, `tool_choice.allowed_tools`, `web_search_options`."""
     thinking: Literal["adaptive", "budget", "level", "none"] | None = None
     """The form of its thinking: Claude `adaptive` (default) or `budget`; Gemini `level` or `budget`; OpenAI by effort unless `none`."""
     thinking_default_on: bool = False
