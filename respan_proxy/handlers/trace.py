@@ -182,7 +182,8 @@ class Trace:
             answer=_answer(exchange, attempt),
             reply=_assembled(seen),
             started_at=exchange.started_at,
-            cut=attempt.is_cut if attempt is not None else False,
+            cut=attempt is not None and attempt.is_cut,
+            answer_bytes=attempt.chunks_bytes if attempt is not None and not attempt.is_cut else None,
         )
 
 

@@ -259,7 +259,8 @@ class Content:
     """What was said, as bytes: the request as received and (where it differs) as sent, the raw answer, the assembled one.
 
     `answer` is one body, or the chunks of a stream with the time each came (same clock as `started_at`). `reply` is the
-    assembled answer as JSON. Headers are masked before they come here. `cut` says that the answer was cut while it was kept.
+    assembled answer as JSON. Headers are masked before they come here. `cut` says that the answer was cut while it was kept,
+    `answer_bytes` how long it is, where that is known already.
     """
 
     request_headers: Sequence[tuple[str, str]] = ()
@@ -270,6 +271,7 @@ class Content:
     reply: bytes | None = None
     started_at: float = 0.0
     cut: bool = False
+    answer_bytes: int | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -277,5 +279,7 @@ class Content:
         if isinstance(self.answer, bytes):
             answer = len(self.answer)
         else:
-            answer = sum([len(chunk) for _, chunk in self.answer]) + CHUNK_BYTES * len(self.answer)
+            known = self.answer_bytes
+            answer = sum([len(chunk) for _, chunk in self.answer]) if known is None else known
+            answer += CHUNK_BYTES * len(self.answer)
         return len(self.request_body) + len(self.sent_body or b"") + answer + len(self.reply or b"")
