@@ -25,6 +25,7 @@ from respan_proxy.errors import ConfigError
 from respan_proxy.exchange import Next, chain
 from respan_proxy.handlers.answer_errors import answer_errors
 from respan_proxy.handlers.authenticate import authenticate
+from respan_proxy.handlers.count import count
 from respan_proxy.handlers.end_streams import end_streams
 from respan_proxy.handlers.judge import judge
 from respan_proxy.handlers.keep_secrets import keep_secrets
@@ -83,6 +84,7 @@ def compose(config: Config, parts: Parts) -> Next:
         parameters(config),
         trace.announce,
         reshape(config, clock),
+        count,
         route(config, parts.models.listed, clock),
         observe(clock, config.body_bytes),
         keep_secrets,

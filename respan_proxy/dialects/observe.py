@@ -177,7 +177,7 @@ def _other(dialect: Dialect, kind: Kind, body: bytes, request: Mapping[str, Any]
         return Observed(counted=dialect.read_count(answer), model=text(answer.get("model")))
     usage = dialect.read_usage(answer)
     if usage is None and kind == "embed" and request is not None:
-        usage = Usage(prompt=_estimate_prompt(request), estimated=True)
+        usage = Usage(prompt=estimate_prompt(request), estimated=True)
     return Observed(usage=usage, model=text(answer.get("model")), response_id=text(answer.get("id")))
 
 
@@ -200,7 +200,7 @@ def _usage(reply: ChatReply, request: Mapping[str, Any] | None) -> Usage | None:
         return usage
     generated = estimate("".join(_said(reply)))
     if usage is None:
-        return Usage(prompt=_estimate_prompt(request) if request else 0, output=generated, estimated=True)
+        return Usage(prompt=estimate_prompt(request) if request else 0, output=generated, estimated=True)
     return replace(usage, output=generated, estimated=True) if generated > usage.output else usage
 
 
@@ -226,7 +226,8 @@ _READ = (
 """The members of a request, in all dialects, that a model reads."""
 
 
-def _estimate_prompt(request: Mapping[str, Any]) -> int:
+def estimate_prompt(request: Mapping[str, Any]) -> int:
+    """Tokens of what a request's members, in any dialect, have a model read."""
     return estimate("".join(_strings(request[name] for name in _READ if name in request)))
 
 

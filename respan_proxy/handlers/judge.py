@@ -98,6 +98,8 @@ async def _commit(reply: Reply, stream: Stream, dialect: Dialect, attempt: Attem
                 for frame in decoder.feed(piece):
                     data = frame if isinstance(frame, str) else frame.data
                     if not dialect.is_ping(frame) and data.strip():
+                        if dialect.names_events and isinstance(frame, sse.Frame) and frame.event is None:
+                            stream.steps.append(sse.Namer())
                         return _first(data, reply, dialect, provider)
         rest = b"".join([step.end(None) for step in (*layers, framer)])
         for frame in decoder.feed(rest) + decoder.close() if rest else ():

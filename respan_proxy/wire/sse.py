@@ -172,6 +172,34 @@ class Framer:
         return tail
 
 
+class Namer:
+    """A step that writes an `event:` line, the `type` of the payload, above events that have none; of whole frames, as a `Framer` gives."""
+
+    __slots__ = ()
+
+    def feed(self, chunk: bytes) -> bytes:
+        return b"".join([_named(frame) for frame in split(chunk)])
+
+    def end(self, error: UpstreamInterrupted | None) -> bytes:
+        return b""
+
+
+def _named(frame: bytes) -> bytes:
+    events = Decoder().feed(frame)
+    if len(events) != 1 or events[0].event is not None:
+        return frame
+    try:
+        payload = orjson.loads(events[0].data)
+    except orjson.JSONDecodeError:
+        return frame
+    kind = payload.get("type") if isinstance(payload, dict) else None
+    if not isinstance(kind, str) or not kind.isprintable():
+        return frame
+    line_end = b"\r\n" if b"\r\n" in frame else b"\n"
+    text = frame.lstrip(b"\r\n")  # before it: the LF of the last frame's CRLF, if the network cut there
+    return frame[: len(frame) - len(text)] + b"event: " + kind.encode() + line_end + text
+
+
 def _frames_end(data: bytes | bytearray, start: int) -> int:
     """The offset after the last blank line that ends at or after `start`, 0 if there is none."""
     at = max(data.rfind(pair, start) for pair in _PAIRS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from respan_proxy.errors import UpstreamInterrupted
 from respan_proxy.wire import sse
-from respan_proxy.wire.sse import Decoder, Frame, Framer, split
+from respan_proxy.wire.sse import Decoder, Frame, Framer, Namer, split
 
 VECTORS = Path(__file__).parent.parent / "recordings" / "vectors"
 ENDS = ("\n", "\r\n", "\r")
@@ -161,3 +161,19 @@ def test_recorded_streams_pass_byte_for_byte_under_any_cut(name: str, places: li
     data = json.loads((VECTORS / f"{name}.json").read_text())["upstream_response"]["stream"]["utf8"].encode()
     assert b"".join(framed(cut(data, places))) == data
     assert b"".join(framed([data[i : i + 1] for i in range(len(data))])) == data
+
+
+PAYLOADS = {b'{"type":"ping"}': "ping", b'{"type":"a"}': "a", b"{}": None, b"no json": None, b'{"type":1}': None}
+
+
+@given(st.lists(st.sampled_from(list(PAYLOADS))), st.sampled_from([b"\n", b"\r\n", b"\r"]), cuts)
+def test_events_are_given_the_names_they_lack_under_any_cut(payloads: list[bytes], end: bytes, places: list[int]) -> None:
+    data = b"".join([b"data: " + payload + end + end for payload in payloads])
+    framer, namer = Framer(), Namer()
+    passed = b"".join([namer.feed(whole) for chunk in cut(data, places) if (whole := framer.feed(chunk))])
+    assert [(frame.event, frame.data) for frame in decoded([passed])] == [(PAYLOADS[payload], payload.decode()) for payload in payloads]
+
+
+def test_events_with_names_are_left_alone() -> None:
+    frame = b'id: 1\nevent: mine\ndata: {"type":"theirs"}\n\n'
+    assert Namer().feed(frame) == frame
