@@ -21,6 +21,7 @@ from respan_proxy.dialects.request import (
     JsonSchema,
     Losses,
     Profile,
+    Thinking,
     Tool,
     ToolChoice,
     WebSearch,
@@ -81,7 +82,7 @@ def _max_tokens(request: ChatRequest, profile: Profile, losses: Losses) -> int:
 
 
 def _tools(body: Body, request: ChatRequest, profile: Profile, naming: Naming, losses: Losses) -> None:
-    tools = usable_tools(request, DIALECT, losses, web_search="web_search_options" not in profile.refuses)
+    tools = usable_tools(request, DIALECT, losses, web_search="tools.web_search" not in profile.refuses)
     choice = request.tool_choice
     if not tools and request.calls:  # calls in the history without definitions are refused
         losses.add("tools", "synthesized_from_history")
@@ -185,35 +186,45 @@ def _think(body: Body, request: ChatRequest, profile: Profile, losses: Losses) -
     if form == "none":
         if wanted:
             losses.add("reasoning")
-    elif _forced(body):  # a call cannot be forced while thinking
-        if wanted:
-            losses.add("reasoning", "dropped_forced_tool_choice")
-        if form == "adaptive" and (wanted or profile.thinking_default_on):
-            body["thinking"] = {"type": "disabled"}
-    elif asked is None:
         return
+    if _forced(body) and (wanted or profile.thinking_default_on):  # a call cannot be forced while the model thinks
+        if _stop_thinking(body, profile):
+            if wanted:
+                losses.add("reasoning", "dropped_forced_tool_choice")
+            return
+        losses.add("tool_choice", "auto")
+        body["tool_choice"]["type"] = "auto"
+        body["tool_choice"].pop("name", None)
+    if asked is None:
+        return
+    if not wanted:
+        if not _stop_thinking(body, profile):
+            losses.add("reasoning", "always_on")
     elif form == "adaptive":
-        _adapt(body, request, profile)
-    elif wanted:
-        _budget(body, request, losses)
+        _adapt(body, asked, profile)
+    else:
+        _budget(body, asked, losses)
 
 
-def _adapt(body: Body, request: ChatRequest, profile: Profile) -> None:
-    assert request.thinking is not None
-    effort = effort_of(request.thinking)
-    if effort == "none":
+def _stop_thinking(body: Body, profile: Profile) -> bool:
+    """False when the model thinks whatever it is told. Models that think only on demand need not be told; some refuse to be."""
+    if "thinking.disabled" in profile.refuses:
+        return not profile.thinking_default_on
+    if (profile.thinking or "adaptive") == "adaptive":
         body["thinking"] = {"type": "disabled"}
-        return
-    body["thinking"] = {"type": "adaptive", "display": "omitted" if request.thinking.visible is False else "summarized"}
-    if effort is not None:
+    return True
+
+
+def _adapt(body: Body, thinking: Thinking, profile: Profile) -> None:
+    body["thinking"] = {"type": "adaptive", "display": "omitted" if thinking.visible is False else "summarized"}
+    if (effort := effort_of(thinking)) is not None:
         effort = step_down("low" if effort == "minimal" else effort, profile.efforts)
         body["output_config"] = {"effort": effort, **body.get("output_config", {})}
 
 
-def _budget(body: Body, request: ChatRequest, losses: Losses) -> None:
+def _budget(body: Body, thinking: Thinking, losses: Losses) -> None:
     """Manual thinking needs room below max_tokens, and signed thinking at the start of the step that called tools."""
-    assert request.thinking is not None
-    budget = budget_of(request.thinking)
+    budget = budget_of(thinking)
     tokens = min(max(budget if budget is not None else 8192, _LEAST_BUDGET), body["max_tokens"] - 1)
     if tokens < _LEAST_BUDGET:
         losses.add("reasoning", "dropped_max_tokens_too_small")

@@ -182,6 +182,10 @@ def _think(body: Body, request: ChatRequest, profile: Profile, losses: Losses) -
     if profile.thinking == "none":
         if effort not in (None, "none"):
             losses.add("reasoning")
+    elif "tools" in body and "reasoning_effort.with_tools" in profile.refuses:
+        if effort not in (None, "none"):
+            losses.add("reasoning", "dropped_with_tools")
+        body["reasoning_effort"] = "none"
     elif effort is not None:
         taken = step_down(effort, profile.efforts)
         if taken != effort:

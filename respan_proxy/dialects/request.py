@@ -278,9 +278,11 @@ class Profile:
     sampling: bool = True
     """Takes temperature, top_p, top_k; at OpenAI also penalties, logprobs and logit_bias."""
     refuses: frozenset[str] = frozenset()
-    """Members of its dialect that this model or server does not take, by path where it is about a value: `stop`, `parallel_tool_calls`,
-    `stream_options`, `verbosity`, `metadata`, `prompt_cache_key`,
-    `tools.custom`, `tool_choice.none`, `tool_choice.allowed_tools`, `web_search_options`."""
+    """Members that this model or server does not take, in its dialect's words, by path where it is about a value: `stop`, `verbosity`,
+    `parallel_tool_calls`, `stream_options`, `metadata`, `prompt_cache_key`, `service_tier`, `web_search_options`, `tools.web_search`,
+    `tools.custom`, `tool_choice.none`, `tool_choice.allowed_tools`, `thinking.disabled`, `reasoning_effort.with_tools`."""
+    dialect: str | None = None
+    """The dialect it is asked in where its provider has several; None: any."""
     thinking: Literal["adaptive", "budget", "level", "none"] | None = None
     """The form of its thinking: Claude `adaptive` (default) or `budget`; Gemini `level` or `budget`; OpenAI by effort unless `none`."""
     thinking_default_on: bool = False
