@@ -3,6 +3,8 @@
 PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
+# Two workers and more: half the time. Warnings are errors in them too, which options of the interpreter would not reach.
+PYTEST := PYTHONDEVMODE=1 PYTHONWARNINGS=error $(PY) -m pytest -n auto --maxprocesses 4
 TESTS ?= tests
 MAKEFLAGS += --no-print-directory
 
@@ -22,10 +24,10 @@ run: .venv/run.stamp
 	@exec $(PY) -m respan_proxy $(ARGS)
 
 test: lint
-	@$(PY) -X dev -W error -m pytest -m 'not slow' $(TESTS)
+	@$(PYTEST) -m 'not slow' $(TESTS)
 
 test-all: lint
-	@$(PY) -X dev -W error -m pytest $(TESTS)
+	@$(PYTEST) $(TESTS)
 
 lint: .venv/dev.stamp
 	@$(PY) -m ruff check --quiet --output-format concise .
