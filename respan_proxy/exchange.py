@@ -103,6 +103,7 @@ class Stream:
                 tail += step.end(self.broke)
             except UpstreamInterrupted as error:
                 self.broke = error
+                tail = b""  # half a frame before the last words would be a parse error in the clients
         if self.broke is not None and self.last_words is not None:
             tail += self.last_words(self.broke)
         return tail

@@ -192,9 +192,14 @@ def dialect_of(path: str, headers: Mapping[str, str] | MultiMapping[str], query:
     return CHAT
 
 
+def collapsed(path: str) -> str:
+    """The path without doubled slashes."""
+    return _SLASHES.sub("/", path)
+
+
 def _plain(path: str) -> str:
     """The path without `/api`, doubled slashes and the last slash: `/chat/completions`."""
-    path = _SLASHES.sub("/", path)
+    path = collapsed(path)
     if path == "/api" or path.startswith("/api/"):
         path = path[4:]
     return path.removesuffix("/")

@@ -79,7 +79,7 @@ class Gateway:
                 return await self._exchange(request, path, query, endpoint)
             if (question := cors.preflight(request, self.limits.origins)) is not None:
                 return question
-            response = await self.elsewhere(request, path)
+            response = await self.elsewhere(request, endpoints.collapsed(path))
             if response is None:
                 response = await self._unknown(request, path)
             response.headers.setdefault("Server", SERVER)

@@ -64,6 +64,17 @@ async def test_a_break_ends_with_the_dialects_error_event(
 
 
 @pytest.mark.parametrize("name", DIALECTS)
+async def test_half_a_frame_at_a_clean_end_is_dropped_before_the_error_event(
+    proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession, name: str
+) -> None:
+    whole_frames = b"".join(BEGINNINGS[name])
+    provider.will(streamed(BEGINNINGS[name], b'data: {"half a frame'))
+    _, body = await call(client, proxy, name)
+    assert body.startswith(whole_frames)
+    assert body[len(whole_frames) :].startswith(ERROR_MARKS[name]) and b"half a frame" not in body
+
+
+@pytest.mark.parametrize("name", DIALECTS)
 async def test_a_stream_that_just_ends_is_a_break(
     proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession, row_of: Any, name: str
 ) -> None:

@@ -176,6 +176,12 @@ async def test_spellings_of_a_path_are_served_without_a_redirect(connect: Any, p
     assert (status, provider.last.target) == (200, "/v1/chat/completions")
 
 
+@pytest.mark.parametrize("path", ["//health/live", "/api//request-logs//list/", "/api/health-check"])
+async def test_doubled_slashes_are_collapsed_everywhere(connect: Any, path: str) -> None:
+    status, _, _ = await say(connect, request("GET", path))
+    assert status == 200
+
+
 @pytest.mark.parametrize(
     ("path", "near"), [("/api/chat/completion", "/api/chat/completions"), ("/api/chat%2Fcompletions", "/api/chat/completions")]
 )
