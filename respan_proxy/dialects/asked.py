@@ -91,7 +91,7 @@ class Asked:
         value = self.number(name)
         if value is None or isinstance(value, int):
             return value
-        if value.is_integer():  # typed clients of Gemini send 20.0
+        if value.is_integer() and abs(value) < 2**53:  # typed clients of Gemini send 20.0; beyond, floats are no longer exact
             return int(value)
         raise wrong(self.path(name), value, "an integer")
 
