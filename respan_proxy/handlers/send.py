@@ -69,7 +69,7 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
                 url,
                 headers,
                 body,
-                streams=exchange.streams or exchange.endpoint.kind == "passthrough",
+                streams=exchange.streams or endpoint.kind == "passthrough" or (endpoint.kind == "state" and "stream=true" in query),
                 notes=attempt.notes,
             )
         attempt.first_byte_at = clock()
