@@ -164,3 +164,29 @@ async def test_c8_123_tokens_of_another_familys_model_are_estimated(
     assert answer[name] == pytest.approx(longest / 4, rel=0.3)
     assert not provider.received
     assert (await row_of(proxy, response))["status"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        ({"Authorization": "Bearer sk-ant-oat01-theirs"}, {"Authorization": "Bearer sk-ant-oat01-theirs"}),
+        ({"x-api-key": "sk-ant-api03-theirs"}, {"x-api-key": "sk-ant-api03-theirs"}),
+        ({"Authorization": "Bearer sk-ant-api03-theirs"}, {"x-api-key": "sk-ant-api03-theirs"}),
+    ],
+)
+async def test_c8_121_a_callers_own_key_travels_to_its_company_only_and_is_not_kept(
+    start_proxy: StartProxy, provider: FakeProvider, client: aiohttp.ClientSession, headers: dict[str, str], sent: dict[str, str]
+) -> None:
+    """Claude Code with a subscription brings an OAuth bearer; nothing is configured here but addresses."""
+    environ = {"RESPAN_PROXY_ANTHROPIC_BASE_URL": provider.url, "RESPAN_PROXY_OPENAI_BASE_URL": f"{provider.url}/v1"}
+    proxy = await start_proxy({}, environ)
+    async with client.post(f"{proxy.base}/anthropic/v1/messages", json=MESSAGES, headers=headers) as response:
+        assert response.status == 200
+    credentials = {name: value for name, value in provider.last.headers.items() if name.lower() in ("authorization", "x-api-key")}
+    assert credentials == sent
+    async with client.post(f"{proxy.base}/chat/completions", json=CHAT, headers=headers) as response:
+        assert response.status == 424 or "answered_by_echo" in response.headers["X-Respan-Warnings"]
+    assert len(provider.received) == 1
+    await proxy.house.writer.barrier(5)
+    database = Path(proxy.house.writer.path)
+    assert b"theirs" not in b"".join(file.read_bytes() for file in database.parent.glob(f"{database.name}*"))
