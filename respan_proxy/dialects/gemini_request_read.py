@@ -246,7 +246,7 @@ class _Conversation:
                 return HostedBlock(NAME, name, {name: told})
         if signature:
             return Text("", signature)
-        if part.members.keys() - {"thought", "partMetadata"}:
+        if part.members.keys() - {"thought", "thoughtSignature", "partMetadata"}:
             raise RequestRejected(
                 f"'{part.where}' is a part of no known kind ({', '.join(sorted(part.members)[:3])})", param=part.where, code="invalid_value"
             )
