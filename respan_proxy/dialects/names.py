@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import orjson
 
@@ -69,7 +68,7 @@ class NameMap:
 
     def restore(self) -> Callable[[Event], list[Event]]:
         """A mapping over one reply's events, in order; it keeps what it must remember of the reply."""
-        return partial(_restored, self, {})
+        return _Restoring(self)
 
 
 class Naming:
@@ -94,54 +93,63 @@ class Naming:
         return NameMap(self._said, frozenset(self._custom), self.answer)
 
 
-@dataclass(slots=True)
-class _Held:
-    """A call whose arguments must be whole before they can be retold."""
+class _Restoring:
+    """One reply being retold."""
 
-    arguments: list[str]
+    __slots__ = ("_answers", "_called", "_free", "_names")
 
+    def __init__(self, names: NameMap) -> None:
+        self._names = names
+        self._answers: set[tuple[int, int]] = set()  # (choice, index) of calls that are the answer
+        self._called: set[int] = set()  # choices that call tools of the client's
+        self._free: dict[tuple[int, int], list[str]] = {}  # arguments that must be whole before they can be retold
 
-def _restored(names: NameMap, calls: dict[tuple[int, int], _Held | None], event: Event) -> list[Event]:
-    """`calls`: by choice and index; None for the call that is the answer."""
-    match event:
-        case ToolStart(index, id, name, choice):
-            if name == names.answer:
-                calls[choice, index] = None
-                return []
-            if name in names.custom:
-                calls[choice, index] = _Held([])
-            return [ToolStart(index, id, names.said.get(name, name), choice, event.custom or name in names.custom, event.signature)]
-        case ToolDelta(index, arguments, choice) if (choice, index) in calls:
-            held = calls[choice, index]
-            if held is None:
-                return [TextDelta(arguments, choice)]
-            held.arguments.append(arguments)
+    def __call__(self, event: Event) -> list[Event]:
+        match event:
+            case ToolStart():
+                return self._start(event)
+            case ToolDelta(index, arguments, choice):
+                if (choice, index) in self._answers:
+                    return [TextDelta(arguments, choice)]
+                if (choice, index) in self._free:
+                    self._free[choice, index].append(arguments)
+                    return []
+                return [ToolDelta(self._place(choice, index), arguments, choice)] if self._answers else [event]
+            case ToolEnd(index, choice):
+                if (choice, index) in self._answers:
+                    return []
+                return [*self._free_text(choice, index), ToolEnd(self._place(choice, index), choice)]
+            case Finish(reason, native, choice):
+                told = [said for of, index in list(self._free) if of == choice for said in self._free_text(of, index)]
+                answered = choice not in self._called and any(of == choice for of, _ in self._answers)
+                if answered and reason == "tool":
+                    event = Finish("stop", native, choice, event.stop_sequence, event.explanation, event.category)
+                return [*told, event]
+        return [event]
+
+    def _start(self, event: ToolStart) -> list[Event]:
+        if event.name == self._names.answer:
+            self._answers.add((event.choice, event.index))
             return []
-        case ToolEnd(index, choice) if (choice, index) in calls:
-            held = calls.pop((choice, index))
-            if held is None:
-                calls[choice, index] = None  # still the answer: `Finish` must know
-                return []
-            return [*_free_text(held, index, choice), event]
-        case Finish(reason, native, choice):
-            ending = [(index, held) for (of, index), held in calls.items() if of == choice and held is not None]
-            told = [said for index, held in ending for said in _free_text(held, index, choice)]
-            answered = any(of == choice and held is None for (of, _), held in calls.items())
-            for index, _ in ending:
-                del calls[choice, index]
-            if answered and reason == "tool":
-                event = Finish("stop", native, choice, event.stop_sequence, event.explanation, event.category)
-            return [*told, event]
-    return [event]
+        self._called.add(event.choice)
+        free = event.name in self._names.custom
+        if free:
+            self._free[event.choice, event.index] = []
+        name = self._names.said.get(event.name, event.name)
+        place = self._place(event.choice, event.index)
+        return [ToolStart(place, event.id, name, event.choice, event.custom or free, event.signature)]
 
+    def _free_text(self, choice: int, index: int) -> list[Event]:
+        """The `input` of the arguments; arguments of another shape as they are."""
+        arguments = "".join(self._free.pop((choice, index), ()))
+        try:
+            parsed = orjson.loads(arguments)
+        except orjson.JSONDecodeError:
+            parsed = None
+        said = parsed.get("input") if isinstance(parsed, dict) else None
+        text = said if isinstance(said, str) else arguments
+        return [ToolDelta(self._place(choice, index), text, choice)] if text else []
 
-def _free_text(held: _Held, index: int, choice: int) -> Iterable[Event]:
-    """The `input` of the arguments; arguments of another shape as they are."""
-    arguments = "".join(held.arguments)
-    try:
-        parsed = orjson.loads(arguments)
-    except orjson.JSONDecodeError:
-        parsed = None
-    said = parsed.get("input") if isinstance(parsed, dict) else None
-    text = said if isinstance(said, str) else arguments
-    return [ToolDelta(index, text, choice)] if text else []
+    def _place(self, choice: int, index: int) -> int:
+        """The call's number among the client's: clients count without gaps."""
+        return index - sum(of == choice and before < index for of, before in self._answers)

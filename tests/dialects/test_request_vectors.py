@@ -11,6 +11,7 @@ from respan_proxy.dialects.events import Event
 from respan_proxy.dialects.request import Losses, Profile
 from respan_proxy.errors import RequestRejected
 from tests.dialects import vectors
+from tests.dialects.crossing import assert_typed
 
 PAIR = {"openai.chat", "anthropic.messages"}
 
@@ -40,6 +41,11 @@ def test_a_request_leaves_as_its_target_takes_it_and_says_what_it_lost(vector: d
     losses = Losses()
     assert translated(vector, losses).members == vector["upstream_request_expected"]["body"]
     assert losses.notices == vector["warnings_expected"]
+
+
+@pytest.mark.parametrize("vector", SENT)
+def test_what_leaves_is_what_the_targets_sdk_types_allow(vector: dict[str, Any]) -> None:
+    assert_typed(vector["dialect_out"], translated(vector, Losses()).members)
 
 
 @pytest.mark.parametrize("vector", REFUSED)

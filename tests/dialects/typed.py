@@ -31,7 +31,7 @@ def complaints(value: Any, kind: Any, where: str = "") -> list[str]:
         if not isinstance(value, dict):
             return [f"{where}: no object"]
         return [said for name, item in value.items() for said in complaints(item, args[1], f"{where}.{name}")]
-    expected = (int, float) if kind is float else (kind,)
+    expected = (int, float) if kind is float else (origin or kind,)
     right = value is None if kind in (None, NoneType) else isinstance(value, expected) and (kind is bool or not isinstance(value, bool))
     return [] if right else [f"{where}: {value!r} is no {kind}"]
 
