@@ -71,9 +71,7 @@ class TestReading:
         called = {"name": "f", "args": {"my_arg": 1}}
         camel = read_request(
             {
-                "contents": [
-                    {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {"my_arg": 1}}, "thoughtSignature": "AP/+"}]}
-                ],
+                "contents": [{"role": "model", "parts": [{"functionCall": called, "thoughtSignature": "AP/+"}]}],
                 "systemInstruction": {"parts": [{"text": "S"}]},
                 "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}},
                 "tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": {"properties": {"my_arg": {}}}}]}],
@@ -84,9 +82,7 @@ class TestReading:
         )
         snake = read_request(
             {
-                "contents": [
-                    {"role": "model", "parts": [{"function_call": {"name": "f", "args": {"my_arg": 1}}, "thought_signature": "AP_-"}]}
-                ],
+                "contents": [{"role": "model", "parts": [{"function_call": called, "thought_signature": "AP_-"}]}],
                 "system_instruction": {"role": "user", "parts": [{"text": "S"}]},
                 "tool_config": {"function_calling_config": {"mode": "any", "allowed_function_names": ["f"]}},
                 "tools": [{"function_declarations": [{"name": "f", "parameters_json_schema": {"properties": {"my_arg": {}}}}]}],
