@@ -20,6 +20,9 @@ from respan_proxy.wire import encoding, json_array, sse
 # An error that stands instead of an answer names itself in its first words; orjson then decides.
 ERROR_WITHIN_BYTES = 400
 
+# Longer first events than this are errors only if their first words say so.
+LONGEST_ERROR = 4096
+
 # Of an answer that was compressed unasked; more is not looked into.
 MOST_DECODED_BYTES = 8 * 1024 * 1024
 
@@ -119,6 +122,9 @@ def _first(data: str, reply: Reply, dialect: Dialect, provider: str) -> ProxyErr
     """The error that the first data of a stream is, if it is one."""
     if not _looks_like_an_object(data):
         return UpstreamError(f"provider {provider!r} answered {reply.status} with a stream that begins with {data[:80]!r}")
+    beginning = data[:ERROR_WITHIN_BYTES]
+    if len(data) > LONGEST_ERROR and '"error"' not in beginning and "failed" not in beginning:
+        return None  # response.created repeats the instructions and all tools: not worth parsing
     return dialect.first_error(data)
 
 
