@@ -29,6 +29,7 @@ from respan_proxy.dialects.events import (
     UsageReport,
 )
 from respan_proxy.dialects.faults import TRUNCATED, broken
+from respan_proxy.dialects.namespaces import apart
 from respan_proxy.dialects.openai_responses_shape import failed_error, frame, head, write_usage
 from respan_proxy.dialects.usage import Usage
 
@@ -61,7 +62,7 @@ class Writer:
 
     __slots__ = (
         "_block", "_call", "_calls", "_context", "_failure", "_finish", "_head", "_out", "_output", "_over", "_parts", "_sequence",
-        "_usage", "_written",
+        "_spaces", "_usage", "_written",
     )  # fmt: skip
 
     def __init__(self, context: WriteContext) -> None:
@@ -77,6 +78,7 @@ class Writer:
         self._failure: Failure | None = None
         self._usage: Usage | None = None
         self._sequence = 0
+        self._spaces: Mapping[str, tuple[str, str]] | None = None  # read when the first call comes
         self._out: list[bytes] = []
         self._over = False
 
@@ -359,12 +361,19 @@ class Writer:
             item = {"id": self._context.new_id("ctc_"), "type": "custom_tool_call"}
         else:
             item = {"id": self._context.new_id("fc_"), "type": "function_call", "status": "in_progress"}
-        call.item = {**item, "call_id": start.id or self._context.new_id("call_"), "name": start.name, _arguments(start): ""}
+        call.item = {**item, "call_id": start.id or self._context.new_id("call_"), **self._named(start.name), _arguments(start): ""}
         if encrypted := self._encrypted(start.signature):
             self._sealed(encrypted)
         call.index = self._open_item(call.item)
         if call.pieces:
             self._say_arguments(call, "".join(call.pieces))
+
+    def _named(self, name: str) -> dict[str, str]:
+        """A tool that the request had in a namespace is called by both names."""
+        if self._spaces is None:
+            self._spaces = apart(self._context.echo)
+        namespace, name = self._spaces.get(name, (None, name))
+        return {"namespace": namespace, "name": name} if namespace else {"name": name}
 
     def _say_arguments(self, call: _Call, arguments: str) -> None:
         kind = "custom_tool_call_input" if call.start.custom else "function_call_arguments"
@@ -381,7 +390,7 @@ class Writer:
             self._emit("response.custom_tool_call_input.done", **where, input=arguments)
         else:
             call.item["status"] = status
-            where = {"item_id": call.item["id"], "name": call.start.name, "output_index": call.index}  # openai 2.x wants the name
+            where = {"item_id": call.item["id"], "name": call.item["name"], "output_index": call.index}  # openai 2.x wants the name
             self._emit("response.function_call_arguments.done", **where, arguments=arguments)
         self._emit("response.output_item.done", output_index=call.index, item=call.item)
         self._calls = {index: other for index, other in self._calls.items() if other is not call}

@@ -15,6 +15,7 @@ from respan_proxy.dialects.attachments import EXTENSIONS, data_url, image_at, in
 from respan_proxy.dialects.chat import Reasoning, Refusal, Text, ToolCall
 from respan_proxy.dialects.efforts import EFFORTS
 from respan_proxy.dialects.events import Opaque
+from respan_proxy.dialects.namespaces import joined
 from respan_proxy.dialects.request import (
     Attachment,
     ChatRequest,
@@ -150,10 +151,16 @@ def _output(text: Asked) -> JsonObject | JsonSchema | None:
 
 
 def read_tools(asked: Asked) -> list[Tool]:
-    return [_tool(tool) for tool in asked.objects("tools")]
+    tools: list[Tool] = []
+    for tool in asked.objects("tools"):
+        if tool.text("type") == "namespace":
+            tools += [_tool(inner, tool.one_text("name")) for inner in tool.objects("tools")]
+        else:
+            tools.append(_tool(tool))
+    return tools
 
 
-def _tool(tool: Asked) -> Tool:
+def _tool(tool: Asked, namespace: str | None = None) -> Tool:
     kind = tool.one_text("type")
     match kind:
         case "function":
@@ -161,9 +168,9 @@ def _tool(tool: Asked) -> Tool:
             strict = tool.flag("strict")
             if strict is None and parameters and is_strict(parameters):
                 strict = True  # said by leaving it out: the service turns strict on wherever the schema allows
-            return Function(tool.one_text("name"), tool.text("description"), parameters, strict)
+            return Function(_name(tool, namespace), tool.text("description"), parameters, strict)
         case "custom":
-            return Custom(tool.one_text("name"), tool.text("description"), tool.mapping("format"))
+            return Custom(_name(tool, namespace), tool.text("description"), tool.mapping("format"))
         case _ if kind.startswith(_SEARCH):
             filters = tool.object("filters") or Asked({})
             return WebSearch(
@@ -173,6 +180,10 @@ def _tool(tool: Asked) -> Tool:
             )
         case _:
             return Hosted(NAME, kind, tool.members, tool.path("type"), tool.text("name"))
+
+
+def _name(named: Asked, namespace: str | None) -> str:
+    return joined(namespace, named.one_text("name")) if namespace else named.one_text("name")
 
 
 def _location(location: Asked | None) -> Mapping[str, str] | None:
@@ -269,7 +280,7 @@ class _Conversation:
     def _call(self, item: Asked) -> None:
         custom = item.members.get("type") == "custom_tool_call"
         arguments = item.text("input" if custom else "arguments") or ""
-        self._assistant([ToolCall(item.one_text("call_id"), item.one_text("name"), arguments, custom)], item)
+        self._assistant([ToolCall(item.one_text("call_id"), _name(item, item.text("namespace")), arguments, custom)], item)
 
     def _result(self, item: Asked) -> None:
         parts = [part for part in _content(item, "output") if isinstance(part, (Text, Attachment))]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
-from openai.types.responses import ResponseCreateParams
+from openai.types.responses import Response, ResponseCreateParams
 
 from respan_proxy.dialects import DIALECTS
 from respan_proxy.dialects.chat import Reasoning, Refusal, Text, ToolCall
-from respan_proxy.dialects.events import Opaque
+from respan_proxy.dialects.events import Finish, Opaque, ToolDelta, ToolEnd, ToolStart
 from respan_proxy.dialects.request import (
     Attachment,
     ChatRequest,
@@ -32,6 +33,7 @@ from respan_proxy.dialects.request import (
 from respan_proxy.dialects.responses_request_read import read_request
 from respan_proxy.dialects.responses_request_write import write_request
 from respan_proxy.errors import RequestRejected, Untranslatable
+from tests.dialects import telling
 from tests.dialects.typed import complaints
 
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
@@ -138,6 +140,34 @@ class TestReading:
         strict = [tool.strict for tool in request.tools if isinstance(tool, Function)]
         assert strict == [None, True, False]  # left out, the service turns it on where the schema allows
         assert request.tools[4] == WebSearch(location={"city": "Rome"}, allowed_domains=("a.test",))
+
+    def test_tools_in_namespaces_cross_under_joined_names_and_are_called_by_both(self) -> None:
+        """Codex keeps the tools of MCP servers in namespaces, and takes a call only as `namespace` and `name` apart."""
+        inner = [{"type": "function", "name": "log", "parameters": CLOSED, "strict": False}, {"type": "custom", "name": "patch"}]
+        members = {
+            "model": "m",
+            "input": [
+                {"role": "user", "content": "a"},
+                {"type": "function_call", "call_id": "c", "namespace": "mcp__git", "name": "log", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "c", "output": "r"},
+                {"type": "additional_tools", "role": "developer", "tools": [{"type": "namespace", "name": "fs__", "tools": inner}]},
+            ],
+            "tools": [{"type": "namespace", "name": "mcp__git", "description": "d", "tools": inner}],
+        }
+        request = read_request(members)
+        assert [getattr(tool, "name", None) for tool in request.tools] == ["mcp__git__log", "mcp__git__patch", "fs__log", "fs__patch"]
+        assert request.turns[1].parts == (ToolCall("c", "mcp__git__log", "{}"),)
+        called = [
+            ToolStart(0, "d", "mcp__git__log"),
+            ToolDelta(0, "{}"),
+            ToolEnd(0),
+            ToolStart(1, "e", "other"),
+            ToolEnd(1),
+            Finish("tool", None),
+        ]
+        reply = orjson.loads(DIALECTS["openai.responses"].write_reply(called, telling.context(echo=members)))
+        assert [(item.get("namespace"), item["name"]) for item in reply["output"]] == [("mcp__git", "log"), (None, "other")]
+        Response.model_validate(reply)
 
     @pytest.mark.parametrize(
         ("said", "meant"),
