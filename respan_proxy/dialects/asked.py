@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
@@ -41,15 +40,26 @@ def compact(value: object, where: str) -> str:
         raise RequestRejected(f"'{where}' is nested too deeply", param=where, code="invalid_value") from None
 
 
-@dataclass(frozen=True, slots=True)
 class Asked:
-    """An object of the request and its path. Every accessor takes null for absent, and raises RequestRejected on another type."""
+    """An object of the request and its place. Every accessor takes null for absent, and raises RequestRejected on another type.
 
-    members: Mapping[str, Any]
-    where: str = ""
+    The place is put into words only for a complaint: a conversation has thousands.
+    """
+
+    __slots__ = ("_name", "_parent", "members")
+
+    def __init__(self, members: Mapping[str, Any], name: str = "", parent: Asked | None = None) -> None:
+        self.members = members
+        self._name = name
+        self._parent = parent
+
+    @property
+    def where(self) -> str:
+        return self._parent.path(self._name) if self._parent is not None else self._name
 
     def path(self, name: str) -> str:
-        return f"{self.where}.{name}" if self.where else name
+        where = self.where
+        return f"{where}.{name}" if where else name
 
     def text(self, name: str) -> str | None:
         value = self.members.get(name)
@@ -106,7 +116,7 @@ class Asked:
         if value is None:
             return None
         if isinstance(value, dict):
-            return Asked(value, self.path(name))
+            return Asked(value, name, self)
         raise wrong(self.path(name), value, "an object")
 
     def one_object(self, name: str) -> Asked:
@@ -129,4 +139,4 @@ class Asked:
         for index, item in enumerate(value):
             if not isinstance(item, dict):
                 raise wrong(f"{self.path(name)}[{index}]", item, "an object")
-        return [Asked(item, f"{self.path(name)}[{index}]") for index, item in enumerate(value)]
+        return [Asked(item, f"{name}[{index}]", self) for index, item in enumerate(value)]

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from respan_proxy.dialects.request import Attachment, Inline, Link
 from respan_proxy.errors import RequestRejected
 
+_LARGE = 64 * 1024  # decoding to check takes 5 ms a megabyte, in which nobody else is served; looking for foreign letters 0.4 ms
 _STANDARD = str.maketrans("-_", "+/", " \t\r\n\f\v")
 
 # First bytes of what providers take, from the WHATWG MIME sniffing standard.
@@ -33,6 +34,8 @@ EXTENSIONS: Mapping[str, str] = {
 
 def standard_base64(data: str, where: str) -> str:
     """The same bytes in the standard alphabet, padded, without white space. Raises RequestRejected on what is no base64."""
+    if len(data) > _LARGE and _looks_standard(data):
+        return data
     plain = data.translate(_STANDARD).rstrip("=")
     if len(plain) % 4 == 1 or not plain.isascii():
         raise _no_base64(where)
@@ -42,6 +45,10 @@ def standard_base64(data: str, where: str) -> str:
     except binascii.Error:
         raise _no_base64(where) from None
     return plain
+
+
+def _looks_standard(data: str) -> bool:
+    return data.isascii() and len(data) % 4 == 0 and not any(letter in data for letter in "-_% \t\r\n")
 
 
 def _no_base64(where: str) -> RequestRejected:
