@@ -7,7 +7,7 @@ objects (`args`, `response`, schemas, labels) are the caller's own and stay as t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -111,7 +111,7 @@ _SNAKE = re.compile(r"(?<=[A-Za-z0-9])_([a-z0-9])")
 
 def camel(asked: Asked) -> Asked:
     """The same object with its own members in camelCase; what is inside them is not touched."""
-    if not any("_" in name for name in asked.members):
+    if "_" not in "".join(asked.members):  # the usual case, at a tenth of the price of asking each
         return asked
     return Asked({_SNAKE.sub(lambda found: found[1].upper(), name): value for name, value in asked.members.items()}, asked.where)
 
@@ -227,20 +227,17 @@ class _Conversation:
         self.turns.append(Turn(_ROLES[role], tuple(parts), content.path("parts")))
 
     def _part(self, part: Asked) -> Part | None:
-        signature = _signature(part)
         text = part.text("text")
+        if text and len(part.members) == 1:  # the usual part
+            return Text(text)
+        signature = _signature(part)
         if text is not None:
             if part.flag("thought"):
                 return Reasoning(text, signature) if text or signature else None
             return Text(text, signature) if text or signature else None
-        if (blob := part.object("inlineData")) is not None:
-            return _inline(camel(blob))
-        if (file := part.object("fileData")) is not None:
-            return _file(camel(file))
-        if (call := part.object("functionCall")) is not None:
-            return self._call(camel(call), signature)
-        if (response := part.object("functionResponse")) is not None:
-            return self._result(camel(response))
+        for name, value in part.members.items():
+            if value is not None and (read := _PARTS.get(name)) is not None:
+                return read(self, camel(part.one_object(name)), signature)
         for name in _PROVIDER_PARTS:
             if (told := part.mapping(name)) is not None:
                 return HostedBlock(NAME, name, {name: told})
@@ -252,6 +249,12 @@ class _Conversation:
             )
         return None
 
+    def _inline(self, blob: Asked, signature: Opaque | None) -> Attachment:
+        return _inline(blob)
+
+    def _file(self, file: Asked, signature: Opaque | None) -> Attachment:
+        return _file(file)
+
     def _call(self, call: Asked, signature: Opaque | None) -> ToolCall:
         id = call.text("id")
         if not id:
@@ -262,7 +265,7 @@ class _Conversation:
         self.unanswered.append(told)
         return told
 
-    def _result(self, response: Asked) -> ToolResult:
+    def _result(self, response: Asked, signature: Opaque | None) -> ToolResult:
         name, id = response.one_text("name"), response.text("id")
         call = next((call for call in self.unanswered if (call.id == id if id else call.name == name)), None)
         if call is not None:
@@ -278,6 +281,14 @@ class _Conversation:
             elif (file := part.object("fileData")) is not None:
                 parts.append(_file(camel(file)))
         return ToolResult(id, tuple(parts), error, name)
+
+
+_PARTS: Mapping[str, Callable[[_Conversation, Asked, Opaque | None], Part]] = {
+    "inlineData": _Conversation._inline,
+    "fileData": _Conversation._file,
+    "functionCall": _Conversation._call,
+    "functionResponse": _Conversation._result,
+}
 
 
 def _response(response: Asked) -> tuple[list[Text | Attachment], bool]:
