@@ -39,8 +39,9 @@ _READ = frozenset((
     "response_format", "verbosity", "reasoning_effort", "reasoning", "thinking",
     "max_tokens", "max_completion_tokens", "stop", "n", "seed", "temperature", "top_p", "top_k",
     "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs",
-    "user", "safety_identifier", "metadata", "service_tier", "prompt_cache_key",
+    "user", "safety_identifier", "metadata", "prompt_cache_key",
 ))  # fmt: skip
+_AS_LIKED = ("default", "auto")  # Groq's and others' words for no effort at all
 _HINTS = frozenset(("stream_options", "prompt_cache_options", "prompt_cache_retention", "include_reasoning", "betas", "usage"))
 
 
@@ -74,7 +75,7 @@ def read_request(members: Mapping[str, Any], model: str | None = None, stream: b
         verbosity=asked.text("verbosity"),
         user=asked.text("safety_identifier") or asked.text("user"),
         metadata=asked.mapping("metadata"),
-        service_tier=asked.word("service_tier", TIERS),
+        service_tier=TIERS.get(asked.text("service_tier") or ""),
         cache_key=asked.text("prompt_cache_key"),
         stream=stream or asked.flag("stream") or False,
         extras=tuple(_extras(members)),
@@ -88,6 +89,9 @@ def _extras(members: Mapping[str, Any]) -> Iterator[Extra]:
         if name == "modalities":
             if value != ["text"]:
                 yield Extra(name, value, "meaning")
+        elif name == "service_tier":
+            if value not in TIERS:  # one of a server's own, as Groq's `on_demand`
+                yield Extra(name, value, "knob")
         elif name == "audio":
             yield Extra(name, value, "hint")  # how to speak; `modalities` asks for it
         elif name in _HINTS or (name == "store" and value is False):
@@ -175,13 +179,18 @@ def _output(asked: Asked) -> JsonObject | JsonSchema | None:
             return JsonObject()
         case "json_schema":
             told = format.one_object("json_schema")
-            return JsonSchema(told.mapping("schema") or {}, told.text("name"), told.flag("strict"), told.text("description"))
+            schema = told.mapping("schema")
+            if schema is None:  # any JSON
+                return JsonObject()
+            return JsonSchema(schema, told.text("name"), told.flag("strict"), told.text("description"))
         case kind:
             raise wrong(format.path("type"), kind, "'text', 'json_object' or 'json_schema'")
 
 
 def _thinking(asked: Asked) -> Thinking | None:
     """`reasoning_effort`, or the extensions of OpenRouter (`reasoning`) and LiteLLM (Anthropic's `thinking`)."""
+    if asked.members.get("reasoning_effort") in _AS_LIKED:
+        return None
     if (effort := asked.word("reasoning_effort", EFFORTS)) is not None:
         return Thinking(effort)
     if isinstance(asked.members.get("reasoning"), dict):

@@ -6,8 +6,7 @@ import hashlib
 import re
 from typing import Any
 
-import orjson
-
+from respan_proxy.dialects.asked import compact
 from respan_proxy.dialects.crossing import leave_extras, narrowed, own_extras, usable_tools
 from respan_proxy.dialects.dialect import Outgoing
 from respan_proxy.dialects.efforts import effort_of, step_down
@@ -161,7 +160,7 @@ def _structure(body: Body, output: JsonObject | JsonSchema, profile: Profile, lo
     if not profile.structured:
         losses.add("response_format", "json_object")
         body["response_format"] = {"type": "json_object"}
-        told = f"Respond with JSON that matches this JSON schema: {orjson.dumps(schema).decode()}"
+        told = f"Respond with JSON that matches this JSON schema: {compact(schema, 'response_format')}"
         body["messages"].insert(_after_system(body["messages"]), {"role": "system", "content": told})
         return
     title = schema.get("title")
@@ -202,6 +201,9 @@ def _limit(body: Body, request: ChatRequest, profile: Profile, losses: Losses) -
         if profile.max_tokens is not None and tokens > profile.max_tokens:
             losses.add("max_tokens", "clamped")
             tokens = profile.max_tokens
+        if tokens < 1:  # Anthropic's 0: only warm the cache
+            losses.add("max_tokens", "raised_to_1")
+            tokens = 1
         body[profile.max_tokens_field] = tokens
     if request.n is not None:
         body["n"] = request.n

@@ -260,6 +260,11 @@ def test_reasoning_models_get_neither_sampling_nor_stop() -> None:
     assert told.notices == ["stop:dropped", "temperature:dropped", "top_p:dropped"]
 
 
+def test_a_request_that_only_warms_the_cache_asks_for_one_token() -> None:
+    told = to_chat(max_tokens=0)
+    assert (told.body["max_completion_tokens"], told.notices) == (1, ["max_tokens:raised_to_1"])
+
+
 def test_more_stops_than_openai_takes_are_cut() -> None:
     told = to_chat(stop_sequences=list("abcde"))
     assert (told.body["stop"], told.notices) == (list("abcd"), ["stop:truncated"])

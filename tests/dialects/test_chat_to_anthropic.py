@@ -319,6 +319,12 @@ def test_spoken_answers_are_refused() -> None:
     assert refused.value.param == "modalities"
 
 
+def test_words_of_other_servers_are_no_reason_to_refuse() -> None:
+    told = to_claude(service_tier="on_demand", reasoning_effort="default", min_p=0.1)
+    assert told.body.keys() == {"model", "messages", "max_tokens"}
+    assert told.notices == ["service_tier:dropped", "min_p:dropped"]
+
+
 def test_hints_vanish_and_knobs_are_told() -> None:
     told = to_claude(
         store=False, prompt_cache_key="k", metadata={"a": "b"}, prediction={"type": "content", "content": "x"}, verbosity="low"
