@@ -18,7 +18,7 @@ help:
 	@echo 'make bench [QUICK=1]    speed and memory, beside a bare relay'
 	@echo 'make prices             refresh the price table from genai-prices'
 	@echo 'make lint               linter, format and types alone'
-	@echo 'make clean              remove .venv and caches'
+	@echo 'make clean              remove .venv, .venv-company and caches'
 
 run: .venv/run.stamp
 	@exec $(PY) -m respan_proxy $(ARGS)
@@ -41,7 +41,7 @@ prices: .venv/dev.stamp
 	@$(PY) -m bench.prices
 
 clean:
-	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-company build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Run-time dependencies alone.
