@@ -25,7 +25,7 @@ from respan_proxy.errors import ConfigError
 from respan_proxy.exchange import Next, chain
 from respan_proxy.handlers.answer_errors import answer_errors
 from respan_proxy.handlers.authenticate import authenticate
-from respan_proxy.handlers.count import count
+from respan_proxy.handlers.count_tokens import count_tokens
 from respan_proxy.handlers.end_streams import end_streams
 from respan_proxy.handlers.judge import judge
 from respan_proxy.handlers.keep_secrets import keep_secrets
@@ -36,6 +36,8 @@ from respan_proxy.handlers.reshape import reshape
 from respan_proxy.handlers.route import route
 from respan_proxy.handlers.send import send
 from respan_proxy.handlers.trace import Trace
+from respan_proxy.handlers.translate import translate
+from respan_proxy.handlers.translate_embeddings import translate_embeddings
 from respan_proxy.handlers.warn import warn
 from respan_proxy.loading import Settings, load
 from respan_proxy.reporting import report
@@ -84,8 +86,10 @@ def compose(config: Config, parts: Parts) -> Next:
         parameters(config),
         trace.announce,
         reshape(config, clock),
-        count,
         route(config, parts.models.listed, clock),
+        count_tokens,
+        translate_embeddings(config),
+        translate(config),
         observe(clock, config.body_bytes),
         keep_secrets,
         judge,

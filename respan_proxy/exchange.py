@@ -181,6 +181,16 @@ class Edits:
         return bool(self.remove or self.replace)
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request said anew for a target of another dialect: its body, its path's template there, its query, headers of its own."""
+
+    body: bytes
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Attempt:
     """One try at one target, and what it brought: what was sent, what came back and when. Times are seconds of the monotonic clock."""
@@ -230,8 +240,11 @@ class Exchange:
     streams: bool = False
     target: Target | None = None
     attempt: Attempt | None = None
+    outgoing: Outgoing | None = None
     attempts: list[Attempt] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    quiet_warnings: list[str] = field(default_factory=list)
+    """Told by the row alone."""
     row: Row | None = None
     reply_status: int | None = None
     reply_headers: MultiMapping[str] | None = None
@@ -261,6 +274,7 @@ class Exchange:
             attempt=attempt,
             attempts=self.attempts,
             warnings=self.warnings,
+            quiet_warnings=self.quiet_warnings,
             row=self.row,
             on_complete=self.on_complete,
         )

@@ -28,9 +28,10 @@ def explain(ctx: click.Context, /, model: str, provider: str | None, as_json: bo
 
 
 def ways_of(model: str, config: Config, pin: str | None = None) -> list[dict[str, str]]:
-    """One entry per endpoint: `endpoint`, `dialect`, and either `provider`, `model`, `url`, `reason` or `refused`."""
+    """One entry per endpoint: `endpoint`, `dialect`, and either `provider`, `model`, `url`, `reason` (and `translated_to`) or `refused`."""
     from respan_proxy.errors import RequestRejected
-    from respan_proxy.policy.routing import DOORS, doors, route
+    from respan_proxy.policy.routing import DOORS, doors, route, spoken
+    from respan_proxy.respan.endpoints import at_provider
 
     ways = []
     for endpoint in doors(model):
@@ -38,8 +39,12 @@ def ways_of(model: str, config: Config, pin: str | None = None) -> list[dict[str
         try:
             found = route(model, endpoint, config, pin=pin)
             name = found.model or model
-            url = "in this process" if found.provider.built_in else found.provider.url(endpoint.path, name, version=endpoint.version)
+            dialect = spoken(found.provider, endpoint, name)
+            path = endpoint.path if dialect == endpoint.dialect else at_provider(dialect, endpoint.kind)[0]
+            url = "in this process" if found.provider.built_in else found.provider.url(path, name, version=endpoint.version)
             way |= {"provider": found.provider.name, "model": name, "url": url, "reason": found.reason}
+            if dialect != endpoint.dialect:
+                way["translated_to"] = dialect
         except RequestRejected as refusal:
             way["refused"] = str(refusal)
         ways.append(way)

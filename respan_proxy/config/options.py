@@ -86,6 +86,12 @@ OPTIONS = (
         choice("respan_params", "top_level"),
         "who wins when a parameter comes twice: respan_params > header > top level, or top level > respan_params > header",
     ),
+    Option(
+        "server",
+        "on_loss",
+        choice("warn", "silent", "error"),
+        "what a translation between dialects could not carry (a seed, a penalty): a header, the row alone, or a 400",
+    ),
     Option("store", "database", TEXT, "the SQLite file; empty: the platform's data directory (restart to change)", "RESPAN_PROXY_DATABASE"),
     Option("store", "content", choice("full", "errors", "none"), "whose bodies reach the disk: every call's, failed ones', nobody's"),
     Option(

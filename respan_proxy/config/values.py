@@ -19,6 +19,7 @@ from respan_proxy.errors import RequestRejected
 Content = Literal["full", "errors", "none"]
 Durability = Literal["normal", "full"]
 CallerKeys = Literal["forward", "never"]
+OnLoss = Literal["warn", "silent", "error"]
 ParamPrecedence = Literal["respan_params", "top_level"]
 
 # What a base URL may carry as its last segment although the endpoint's path brings a version of its own.
@@ -257,6 +258,7 @@ class Config:
     caller_keys: CallerKeys = "forward"
     default_model: str | None = None
     param_precedence: ParamPrecedence = "respan_params"
+    on_loss: OnLoss = "warn"
     database: str = "respan-proxy.db"
     durability: Durability = "normal"
     content: Content = "full"

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from respan_proxy.errors import UpstreamInterrupted
 from respan_proxy.exchange import Exchange, Next, Reply, Stream
 
+LastWords = Callable[[UpstreamInterrupted], bytes]
+
 
 async def end_streams(exchange: Exchange, call_next: Next) -> Reply:
     reply = await call_next(exchange)
     if isinstance(reply.body, Stream) and exchange.endpoint.kind == "generate":
-        reply.body.last_words = partial(_last_words, exchange)
+        reply.body.last_words = partial(_last_words, exchange, reply.body.last_words)
     return reply
 
 
-def _last_words(exchange: Exchange, error: UpstreamInterrupted) -> bytes:
+def _last_words(exchange: Exchange, translated: LastWords | None, error: UpstreamInterrupted) -> bytes:
+    """The translator's own last words where there is one: it alone knows what the caller was told."""
     exchange.error = error
+    if translated is not None:
+        return translated(error)
     received = b"".join([chunk for _, chunk in exchange.attempts[-1].chunks])
     return exchange.dialect.interruption(received, error, exchange.id)

@@ -44,7 +44,8 @@ def route(config: Config, listed: Callable[[], Mapping[str, Collection[str]]], c
         if way.stands_in:
             exchange.warnings.append("model:answered_by_echo")
         secret, is_callers = secret_for(way.provider, caller, config, endpoint.dialect)
-        target = Target(way.provider, DIALECTS[endpoint.dialect], way.model, secret, is_callers, way.stands_in)
+        dialect = DIALECTS[routing.spoken(way.provider, endpoint, way.model)]
+        target = Target(way.provider, dialect, way.model, secret, is_callers, way.stands_in)
         _refuse_too_large(exchange, way.provider)
         view = exchange.toward(target, clock())
         if way.warnings and view.attempt is not None:

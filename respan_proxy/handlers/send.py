@@ -51,14 +51,20 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
                 now=time.time(),
             )
         else:
-            endpoint = exchange.endpoint
-            query = endpoint.query(request.query)
-            url = provider.url(endpoint.path, target.model, query, version=endpoint.version, place=endpoint.place)
+            endpoint, outgoing = exchange.endpoint, exchange.outgoing
+            if outgoing is None:
+                query = endpoint.query(request.query)
+                url = provider.url(endpoint.path, target.model, query, version=endpoint.version, place=endpoint.place)
+            else:
+                url = provider.url(outgoing.path, target.model, outgoing.query)
             hops = request.headers.get(HOP_HEADER)
             headers = to_provider(
                 request.headers, dialect=target.dialect.name, raw_relay_of=provider.name if exchange.endpoint.is_relay else None
             )
             headers.update(exchange.headers)
+            if outgoing is not None:
+                headers["Content-Type"] = "application/json"
+                headers.update(outgoing.headers)
             headers.update(provider.headers)
             headers.update(auth_headers(provider, target.secret))
             headers["Accept-Encoding"] = "identity"
@@ -90,6 +96,8 @@ def bound(exchange: Exchange) -> tuple[Target, Attempt]:
 
 
 def _body(exchange: Exchange) -> bytes:
+    if exchange.outgoing is not None:
+        return exchange.outgoing.body
     if exchange.document is None or not exchange.edits:
         return exchange.request.body
     return exchange.document.edited(exchange.edits.remove, exchange.edits.replace)

@@ -297,7 +297,7 @@ def _fill_status(row: Row, exchange: Exchange, seen: Observed | None) -> None:
             elif seen is not None and seen.error is not None:
                 row.status, row.error_message = "failed", seen.error
                 row.error_code = seen.error_code if _CODE.fullmatch(seen.error_code or "") else None
-    warnings = [*exchange.warnings, ESTIMATED] if row.usage_estimated else exchange.warnings
+    warnings = [*exchange.warnings, *exchange.quiet_warnings, *([ESTIMATED] if row.usage_estimated else [])]
     if warnings:
         row.warnings = ", ".join(warnings)
     if row.status == "success" and (warnings or len(exchange.attempts) > 1):

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import catalog
+from respan_proxy.dialects.profiles import profile_of
 from respan_proxy.errors import MissingCredentials, RequestRejected, UnknownModel
 from respan_proxy.policy.credentials import may_forward, may_forward_anywhere, missing
 from respan_proxy.respan.endpoints import Endpoint, match
@@ -204,14 +205,34 @@ def _checked(found: Route, asked: _Asked) -> Route:
                 kind="not_found",
                 code="provider_not_found",
             )
-        doors = " or ".join(f"{DOORS[spoken]} ({spoken})" for spoken in provider.dialects)
-        raise RequestRejected(
-            f"model {found.model!r} is served by provider {provider.name!r}, which does not speak this endpoint's dialect ({dialect}); "
-            f"dialects are not translated yet: send the request to {doors}",
-            param="model",
-            code="dialect_not_supported",
-        )
+        if asked.endpoint.kind not in TRANSLATED or spoken(provider, asked.endpoint) not in provider.dialects:
+            doors = " or ".join(f"{DOORS[known]} ({known})" for known in provider.dialects)
+            raise RequestRejected(
+                f"model {found.model!r} is served by provider {provider.name!r}, which does not speak this endpoint's dialect ({dialect}), "
+                f"and {asked.endpoint.name} is not translated: there is {doors}",
+                param="model",
+                code="dialect_not_supported",
+            )
     return found
+
+
+# What crosses dialects, and for each the dialects in which a provider can be asked for it, the best first.
+TRANSLATED: Mapping[str, tuple[str, ...]] = {
+    "generate": ("openai.chat", "anthropic.messages", "gemini", "openai.responses"),
+    "embed": ("openai.chat", "gemini"),
+    "count": ("anthropic.messages", "gemini", "openai.responses", "openai.chat"),
+}
+
+
+def spoken(provider: Provider, endpoint: Endpoint, model: str | None = None) -> str:
+    """The dialect in which a provider is asked: the caller's where it speaks that, else the one its model wants, else the best it has."""
+    if provider.built_in or provider.speaks(endpoint.dialect):
+        return endpoint.dialect
+    if endpoint.kind == "generate" and model is not None:
+        wanted = profile_of(provider.name, model).dialect
+        if wanted is not None and provider.speaks(wanted):
+            return wanted
+    return next((dialect for dialect in TRANSLATED.get(endpoint.kind, ()) if provider.speaks(dialect)), endpoint.dialect)
 
 
 def _stand_in(provider: Provider | None, model: str | None, asked: _Asked) -> Route | None:

@@ -160,6 +160,26 @@ def match(method: str, path: str) -> Endpoint | None:
     return _match(method, path)
 
 
+_AT_PROVIDER: Final[Mapping[tuple[str, str], str]] = {
+    (CHAT, "generate"): "/chat/completions",
+    (RESPONSES, "generate"): "/responses",
+    (ANTHROPIC, "generate"): "/v1/messages",
+    (GEMINI, "generate"): "/{version}/models/{model}:generateContent",
+    (CHAT, "embed"): "/embeddings",
+    (GEMINI, "embed"): "/{version}/models/{model}:batchEmbedContents",
+    (RESPONSES, "count"): "/responses/input_tokens",
+    (ANTHROPIC, "count"): "/v1/messages/count_tokens",
+    (GEMINI, "count"): "/{version}/models/{model}:countTokens",
+}
+
+
+def at_provider(dialect: str, kind: Kind, *, streams: bool = False) -> tuple[str, str]:
+    """Path template and query with which a provider is asked in its own dialect, for a request that came in another."""
+    if dialect == GEMINI and kind == "generate" and streams:
+        return "/{version}/models/{model}:streamGenerateContent", "alt=sse"
+    return _AT_PROVIDER[dialect, kind], ""
+
+
 def allowed(path: str) -> frozenset[str]:
     """The methods that a path answers to; empty for one that is not served."""
     return frozenset(method for method in ("GET", "POST", "DELETE") if match(method, path) is not None)

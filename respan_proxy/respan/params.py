@@ -94,6 +94,7 @@ _TYPES: Final[Mapping[str, tuple[_Reader, str]]] = {
             "field_name",
             "delimiter",
             "mock_response",
+            "on_loss",
         ),
         (_text, "a string"),
     ),

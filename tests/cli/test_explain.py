@@ -46,7 +46,9 @@ def test_it_names_provider_model_address_and_reason() -> None:
 def test_it_says_for_every_endpoint_whether_it_serves() -> None:
     found = ways(explain("claude-sonnet-4-5", "--json", ANTHROPIC_API_KEY="sk-ant-1"))
     assert found["anthropic.messages"]["url"] == "https://api.anthropic.com/v1/messages"
-    assert "/api/anthropic/v1/messages" in found["openai.chat"]["refused"]
+    assert "translated_to" not in found["anthropic.messages"]
+    assert found["openai.chat"]["url"] == "https://api.anthropic.com/v1/messages"
+    assert found["openai.chat"]["translated_to"] == "anthropic.messages"
 
 
 def test_without_any_key_echo_answers_and_it_says_so() -> None:

@@ -1,0 +1,183 @@
+"""Any client, any model: a request is said in its target's dialect, and the reply in the caller's.
+
+Through neutral values and events, one reader and one writer per dialect. A stream is decoded once, and every chunk leaves when it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from secrets import token_hex
+from typing import Any
+
+import orjson
+from multidict import CIMultiDict
+
+from respan_proxy.config import Config
+from respan_proxy.dialects.asked import compact
+from respan_proxy.dialects.dialect import Dialect, ReplyWriter, WriteContext
+from respan_proxy.dialects.events import Event, Failure, Start
+from respan_proxy.dialects.names import NameMap
+from respan_proxy.dialects.profiles import profile_of
+from respan_proxy.dialects.request import ChatRequest, Losses
+from respan_proxy.errors import UpstreamInterrupted
+from respan_proxy.exchange import Exchange, Handler, Next, Outgoing, Reply, Stream
+from respan_proxy.handlers.losses import account_for
+from respan_proxy.handlers.send import bound
+from respan_proxy.respan.endpoints import at_provider
+from respan_proxy.wire.json_edit import UNREAD
+
+# A provider's members of its own dialect's answer; the caller's answer is written anew.
+_ABOUT_THE_BODY = ("Content-Type", "Content-Encoding", "Cache-Control")
+
+
+def translate(config: Config) -> Handler:
+    async def handler(exchange: Exchange, call_next: Next) -> Reply:
+        target, _ = bound(exchange)
+        if target.dialect is exchange.dialect or exchange.endpoint.kind != "generate":
+            return await call_next(exchange)
+        members = await asked(exchange)
+        request = read_request(exchange, members)
+        losses = Losses()
+        profile = profile_of(target.provider.name, target.model or request.model)
+        if target.dialect.write_request is None:
+            raise RuntimeError(f"{target.dialect.name} writes no requests")
+        written = target.dialect.write_request(replace(request, model=profile.model or request.model), profile, losses)
+        account_for(losses, exchange, config)
+        path, query = at_provider(target.dialect.name, "generate", streams=exchange.streams)
+        headers = {"anthropic-version": profile.version} if target.dialect.name == "anthropic.messages" else {}
+        exchange.outgoing = Outgoing(compact(written.members, "request").encode(), path, query, headers)
+        reply = await call_next(exchange)
+        return _retold(reply, exchange, target.dialect, _context(exchange, request, members), written.names)
+
+    return handler
+
+
+async def asked(exchange: Exchange) -> Mapping[str, Any]:
+    """The body's members as a provider would be told them: without Respan's parameters."""
+    document = exchange.document
+    members: Mapping[str, Any] = document.members if document is not None else {}
+    if any(value is UNREAD for value in members.values()):
+        # A translation must understand all of it; the parse of a big body happens aside.
+        members = await asyncio.to_thread(orjson.loads, exchange.request.body)
+    kept = {name: value for name, value in members.items() if name not in exchange.edits.remove}
+    return {**kept, **exchange.edits.replace}
+
+
+def read_request(exchange: Exchange, members: Mapping[str, Any]) -> ChatRequest:
+    """The neutral request. Raises RequestRejected naming the member, what was found and what was expected."""
+    read = exchange.dialect.read_request
+    if read is None:
+        raise RuntimeError(f"{exchange.dialect.name} reads no requests")
+    return read(members, exchange.model, exchange.streams)
+
+
+def _context(exchange: Exchange, request: ChatRequest, members: Mapping[str, Any]) -> WriteContext:
+    include = members.get("include")
+    thinking = request.thinking
+    return WriteContext(
+        now=int(time.time()),
+        new_id=lambda prefix: prefix + token_hex(12),
+        model=exchange.model,
+        include_usage=_wants_usage(exchange),
+        array=exchange.dialect.name == "gemini" and "alt=sse" not in exchange.request.query.split("&"),
+        include_thoughts=thinking is not None and thinking.visible is True,
+        encrypted_reasoning=isinstance(include, list) and "reasoning.encrypted_content" in include,
+        echo=members,
+    )
+
+
+def _wants_usage(exchange: Exchange) -> bool:
+    """Whether the caller itself asked for the usage chunk of a chat stream; the provider is asked in any case, for the row."""
+    options = exchange.document.members.get("stream_options") if exchange.document is not None else None
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def error_retold(reply: Reply, provider: Dialect, exchange: Exchange) -> Reply:
+    """A provider's refusal in the caller's dialect, with what it said of limits and waiting."""
+    error = provider.read_error(reply.status, reply.body if isinstance(reply.body, bytes) else b"")
+    status, told = exchange.dialect.write_error(error, exchange.id)
+    headers = answer_headers(reply)
+    headers.update(error.headers)
+    return Reply(status, headers, told)
+
+
+def answer_headers(reply: Reply) -> CIMultiDict[str]:
+    """The provider's headers without those about its body; ours is JSON unless said otherwise."""
+    headers = CIMultiDict(reply.headers)
+    for name in _ABOUT_THE_BODY:
+        headers.popall(name, None)
+    headers["Content-Type"] = "application/json"
+    return headers
+
+
+def _retold(reply: Reply, exchange: Exchange, provider: Dialect, context: WriteContext, names: NameMap) -> Reply:
+    client = exchange.dialect
+    restore = names.restore() if names else _as_it_is
+    if client.name == "openai.chat":
+        restore = _with_chat_id(restore)
+    headers = answer_headers(reply)
+    body = reply.body
+    if isinstance(body, Stream):
+        retell = Retell(provider, restore, client.writer(context))
+        body.steps.append(retell)
+        body.last_words = retell.last_words
+        headers["Content-Type"] = "application/json" if context.array else "text/event-stream"
+        headers["Cache-Control"] = "no-cache"
+        return Reply(reply.status, headers, body)
+    if reply.status >= 400:
+        return error_retold(reply, provider, exchange)
+    events = [told for event in provider.read_reply(body) for told in restore(event)]
+    if failure := next((event for event in events if isinstance(event, Failure)), None):
+        status, told_error = client.write_error(failure.error(), exchange.id)
+        return Reply(status, headers, told_error)
+    if exchange.streams:  # a provider that was asked to stream and answered whole
+        headers["Content-Type"] = "application/json" if context.array else "text/event-stream"
+        return Reply(200, headers, _streamed(client.writer(context), events))
+    return Reply(200, headers, client.write_reply(events, context))
+
+
+def _as_it_is(event: Event) -> list[Event]:
+    return [event]
+
+
+def _with_chat_id(restore: Callable[[Event], list[Event]]) -> Callable[[Event], list[Event]]:
+    """Ids of chat completions begin with `chatcmpl-`, also for Claude's (Respan's own page)."""
+
+    def told(event: Event) -> list[Event]:
+        if isinstance(event, Start) and event.id is not None and not event.id.startswith("chatcmpl-"):
+            event = replace(event, id=f"chatcmpl-{event.id}")
+        return restore(event)
+
+    return told
+
+
+def _streamed(writer: ReplyWriter, events: list[Event]) -> bytes:
+    return b"".join([writer.feed(event) for event in events]) + writer.close()
+
+
+class Retell:
+    """A step that takes the provider's frames and gives the caller's, each chunk at once."""
+
+    __slots__ = ("_reader", "_restore", "_writer")
+
+    def __init__(self, provider: Dialect, restore: Callable[[Event], list[Event]], writer: ReplyWriter) -> None:
+        self._reader = provider.reader()
+        self._restore = restore
+        self._writer = writer
+
+    def feed(self, chunk: bytes) -> bytes:
+        return self._told(self._reader.feed(chunk))
+
+    def end(self, error: UpstreamInterrupted | None) -> bytes:
+        if error is not None:
+            return b""
+        return self._told(self._reader.close()) + self._writer.close()
+
+    def last_words(self, error: UpstreamInterrupted) -> bytes:
+        return self._writer.feed(Failure.of(error)) + self._writer.close()
+
+    def _told(self, events: list[Event]) -> bytes:
+        return b"".join([self._writer.feed(told) for event in events for told in self._restore(event)])
