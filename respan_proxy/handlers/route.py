@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from cachetools import LRUCache
-
 from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import DIALECTS
 from respan_proxy.errors import TooLarge
@@ -21,9 +19,12 @@ PIN_HEADER = "X-Respan-Route-Provider"
 REMEMBERED_ROUTES = 256
 
 
+_Key = tuple[str | None, str, str, str | None, str | None, str | None]
+
+
 def route(config: Config, listed: Callable[[], Mapping[str, Collection[str]]], clock: Callable[[], float]) -> Handler:
     """`listed` gives the models that providers are known to list, by provider name: the same object as long as they are the same."""
-    known: LRUCache[tuple[str | None, Endpoint, str | None, str | None], Route] = LRUCache(REMEMBERED_ROUTES)
+    known: dict[_Key, Route] = {}
     known_with = listed()
 
     def decide(model: str | None, endpoint: Endpoint, pin: str | None, credential: str | None) -> Route:
@@ -31,9 +32,12 @@ def route(config: Config, listed: Callable[[], Mapping[str, Collection[str]]], c
         if (lists := listed()) is not known_with:
             known.clear()
             known_with = lists
-        key = (model, endpoint, pin, credential)
+        # Of an endpoint what decides; hashing all of it costs as much as three look-ups.
+        key = (model, endpoint.name, endpoint.dialect, endpoint.provider, pin, credential)
         way = known.get(key)
         if way is None:
+            if len(known) >= REMEMBERED_ROUTES:
+                known.clear()
             way = known[key] = routing.route(model, endpoint, config, listed=lists, pin=pin, credential=credential)
         return way
 

@@ -133,7 +133,10 @@ def _cost(prices: Price, usage: Usage) -> int | None:
         (prices.reasoning or prices.output, reasoning),
         (prices.kilo_requests, MILLION // 1000),
     )
-    millionths = sum(_step(steps, usage.prompt) * tokens for steps, tokens in counted if steps is not None)
+    millionths = 0
+    for steps, tokens in counted:
+        if tokens and steps is not None:
+            millionths += (steps[0][1] if len(steps) == 1 else _step(steps, usage.prompt)) * tokens
     return (millionths + MILLION // 2) // MILLION
 
 
