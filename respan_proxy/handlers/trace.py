@@ -21,6 +21,7 @@ from respan_proxy.respan.credentials import may_hold_credentials, redact_members
 from respan_proxy.respan.messages import completion_message
 from respan_proxy.respan.pricing import price
 from respan_proxy.respan.spans import Content, Row
+from respan_proxy.wire import json_edit
 from respan_proxy.wire.headers import MASK, masked
 
 log = logging.getLogger(__name__)
@@ -229,6 +230,7 @@ def _inside(member: object, name: str) -> Any:
 def _fill_attempt(row: Row, exchange: Exchange, attempt: Attempt) -> None:
     target = attempt.target
     row.provider_id = target.provider.name
+    row.provider_dialect = target.dialect.name
     row.model = target.model or row.model
     row.used_custom_credential = target.secret_is_callers
     row.simulated = target.provider.built_in
@@ -343,7 +345,11 @@ def _bodies(exchange: Exchange, attempt: Attempt | None) -> tuple[bytes, bytes |
         return (MASK.encode() if may_hold_credentials(received) else received), sent
     if not (secret := redact_members(document.members)):
         return received, sent
-    if sent is not None and attempt is not None:
+    if sent is not None and attempt is not None and attempt.target.dialect is not exchange.dialect:
+        # Said anew in another dialect: what is secret in it is looked for in itself.
+        told = json_edit.parse(sent)
+        sent = told.edited((), redact_members(told.members))
+    elif sent is not None and attempt is not None:
         kept = {name: value for name, value in secret.items() if name not in attempt.edits.remove and name not in attempt.edits.replace}
         sent = document.edited(attempt.edits.remove, {**attempt.edits.replace, **kept})
     return document.edited((), secret), sent

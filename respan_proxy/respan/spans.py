@@ -144,6 +144,7 @@ class Row:
     request_model: str | None = None
     endpoint: str | None = None
     dialect: str | None = None
+    provider_dialect: str | None = None
     path: str | None = None
     outcome: str | None = None
     attempts: list[dict[str, Any]] | None = None

@@ -85,8 +85,10 @@ class Queries:
         try:
             return await self._database.run(work)
         except (sqlite3.Error, OSError) as error:
-            missing = "there is no such file yet" if not self.path.exists() else str(error)
-            raise ProxyError(f"the database {self.path} cannot be read: {missing}", status=503) from error
+            # Looking for the file now would tell of another moment: the writer may have made it anew.
+            is_closed = getattr(error, "sqlite_errorname", "") == "SQLITE_CANTOPEN" or isinstance(error, FileNotFoundError)
+            why = "there is no such file yet, or it may not be opened" if is_closed else str(error)
+            raise ProxyError(f"the database {self.path} cannot be read: {why}", status=503) from error
 
 
 def _find(connection: sqlite3.Connection, query: Query, key_id: str | None, content: bool) -> Page:

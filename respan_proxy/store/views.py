@@ -70,7 +70,7 @@ def _content(found: Found) -> dict[str, Any]:
 
 def _assembled(row: Mapping[str, Any], answer: bytes, *, streamed: bool) -> bytes | None:
     """What the writer was spared: most answers are remembered as they came, and put together only here."""
-    dialect = DIALECTS.get(row["dialect"] or "")
+    dialect = DIALECTS.get(row["provider_dialect"] or row["dialect"] or "")
     if dialect is None or (row["status_code"] or 0) >= 400:
         return None
     seen = observe(dialect, "generate", answer, streamed=streamed)

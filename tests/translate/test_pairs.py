@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import anthropic
 import openai
 import pytest
@@ -199,3 +200,24 @@ async def test_embeddings_cross(gpt: openai.AsyncOpenAI, provider: FakeProvider)
     provider.will(whole({"embeddings": [{"values": [0.5, -0.25]}]}))
     reply = await gpt.embeddings.create(model="gemini-embedding-001", input="x")
     assert reply.data[0].embedding == [0.5, -0.25]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+async def test_the_row_tells_both_sides(gpt: openai.AsyncOpenAI, proxy: Proxy, name: str, streams: bool) -> None:
+    reply: Any = await gpt.responses.with_raw_response.create(model=MODELS[name], input="hi", stream=streams)
+    async for _ in reply.parse() if streams else no_events():
+        pass
+    async with aiohttp.ClientSession() as client, client.get(f"{proxy.base}/request-logs/{reply.headers['X-Respan-Log-Id']}/") as read:
+        row = await read.json()
+    spoken = {"openai": "openai.responses", "anthropic": "anthropic.messages", "gemini": "gemini"}[name]
+    assert (row["dialect"], row["provider_dialect"], row["provider_id"]) == ("openai.responses", spoken, name)
+    assert row["completion_message"]["content"] == recordings.TEXT
+    assert row["full_request"]["input"] == "hi" and "hi" in json.dumps(row["sent_request"] or row["full_request"])
+    assert (row["prompt_tokens"], row["completion_tokens"], row["finish_reason"]) == (20, 5, "stop")
+    assert row["cost"] > 0
+
+
+async def no_events() -> AsyncIterator[None]:
+    return
+    yield
