@@ -336,7 +336,7 @@ async def test_a_step_that_fails_after_the_last_byte_keeps_no_row_from_being_who
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr("respan_proxy.handlers.trace.price", fails)
+    monkeypatch.setattr("respan_proxy.handlers.row.price", fails)
     row = await row_of(proxy, await call(client, proxy, "/chat/completions", CHAT))
     assert (row["status"], row["status_code"], row["prompt_tokens"]) == ("success", 200, 20)
     assert "out of order" in caplog.text
