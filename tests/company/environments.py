@@ -36,10 +36,10 @@ def python_with(requirement: str) -> Path:
     return python
 
 
-def node_with(packages: Mapping[str, str]) -> Path:
-    """The folder whose `node_modules` holds these packages (name: version)."""
-    home = FOLDER / "npm"
-    install = [tool("npm"), "install", "--silent", *(f"{name}@{version}" for name, version in packages.items())]
+def node_with(packages: Mapping[str, str], name: str = "npm") -> Path:
+    """The folder of this name, whose `node_modules` holds these packages (name: version); none of them ran a script of its own."""
+    home = FOLDER / name
+    install = [tool("npm"), "install", "--silent", "--ignore-scripts", *(f"{package}@{version}" for package, version in packages.items())]
     _make(home, json.dumps(packages), [install])
     return home
 
