@@ -16,7 +16,8 @@ Floors: a module imports only from floors below its own, and packages of one flo
      9  cli                         serve, check, init, explain, logs ...           one file per command
      8  app                         the composition root; read it next
      7  server                      aiohttp.web: gateway, rest/, health             I/O
-     6  upstream  echo  store       a socket, a built-in provider, a file           I/O
+     6  upstream  images            sockets: to providers, to images by URL         I/O
+        echo  store                 a built-in provider, a file                     I/O
         handlers                    one behaviour per file; no sockets, no SQL
      5  policy                      decides: routing, credentials                   pure
      4  exchange                    the values that handlers share, and the chain

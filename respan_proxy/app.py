@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from respan_proxy import __version__
+from respan_proxy import __version__, images
 from respan_proxy.config import Config, Listen
 from respan_proxy.echo.provider import Echo
 from respan_proxy.errors import ConfigError
@@ -27,6 +27,7 @@ from respan_proxy.handlers.answer_errors import answer_errors
 from respan_proxy.handlers.authenticate import authenticate
 from respan_proxy.handlers.count_tokens import count_tokens
 from respan_proxy.handlers.end_streams import end_streams
+from respan_proxy.handlers.fetch_images import fetch_images
 from respan_proxy.handlers.judge import judge
 from respan_proxy.handlers.keep_secrets import keep_secrets
 from respan_proxy.handlers.models import Models
@@ -89,6 +90,7 @@ def compose(config: Config, parts: Parts) -> Next:
         route(config, parts.models.listed, clock),
         count_tokens,
         translate_embeddings(config),
+        fetch_images(config.images, images.fetch),
         translate(config),
         observe(clock, config.body_bytes),
         keep_secrets,

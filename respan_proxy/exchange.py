@@ -16,6 +16,7 @@ from multidict import CIMultiDict, MultiMapping
 from respan_proxy.config import Provider
 from respan_proxy.dialects.dialect import Dialect
 from respan_proxy.dialects.observe import Observed
+from respan_proxy.dialects.request import ChatRequest
 from respan_proxy.errors import ProxyError, RequestRejected, UpstreamInterrupted
 from respan_proxy.respan.endpoints import Endpoint
 from respan_proxy.respan.params import Params
@@ -191,6 +192,14 @@ class Outgoing:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request understood, for a target of another dialect: the body's members without Respan's, and what they mean."""
+
+    members: Mapping[str, Any]
+    request: ChatRequest
+
+
 @dataclass(slots=True)
 class Attempt:
     """One try at one target, and what it brought: what was sent, what came back and when. Times are seconds of the monotonic clock."""
@@ -240,6 +249,7 @@ class Exchange:
     streams: bool = False
     target: Target | None = None
     attempt: Attempt | None = None
+    asked: Asked | None = None
     outgoing: Outgoing | None = None
     attempts: list[Attempt] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

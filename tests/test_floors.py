@@ -21,6 +21,7 @@ FLOOR = {
     "policy": 5,
     "telemetry": 5,
     "upstream": 6,
+    "images": 6,
     "echo": 6,
     "store": 6,
     "handlers": 6,
@@ -35,7 +36,7 @@ IMPURE = {"aiohttp", "aiosqlite", "asyncio", "os", "random", "secrets", "socket"
 # Who alone may import what.
 OWNERS = {
     "aiohttp.web": {"server", "app"},
-    "aiohttp": {"server", "app", "upstream", "echo"},
+    "aiohttp": {"server", "app", "upstream", "images", "echo"},
     "aiosqlite": {"store"},
     "sqlite3": {"store"},
     "cachetools": {"handlers", "policy"},

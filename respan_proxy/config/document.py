@@ -18,6 +18,7 @@ _SECTION_WHY = {
     "retention": "how long it is remembered",
     "limits": "what is too large or too slow",
     "timeouts": "the longest waits on a provider; there is no total limit on a stream that is alive",
+    "images": "images by URL, where a provider of another dialect takes bytes alone",
     "echo": "the built-in provider: every dialect, no network",
     "log": "lines on stderr; never a body, never a key",
 }

@@ -234,6 +234,19 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Images:
+    """What is fetched from the web for a provider that takes images as bytes alone.
+
+    20 MB is what Gemini's documentation allows a request with inline data; 10 s what a person waits for a page.
+    """
+
+    fetch: bool = True
+    max_bytes: int = 20_000_000
+    timeout_s: float = 10.0
+    allow_private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Echo:
     """The built-in provider's manners."""
 
@@ -267,6 +280,7 @@ class Config:
     retention: Retention = Retention()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    images: Images = Images()
     echo: Echo = Echo()
     log: Log = Log()
     keys: tuple[Key, ...] = ()

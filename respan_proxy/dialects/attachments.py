@@ -21,6 +21,7 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"GIF89a", "image/gif"),
     (b"%PDF-", "application/pdf"),
 )
+_HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1")  # what cameras of phones write, from the registry of ISO media brands
 
 EXTENSIONS: Mapping[str, str] = {
     "application/pdf": "pdf",
@@ -78,6 +79,8 @@ def sniffed(source: Inline) -> str | None:
         return None
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "image/webp"
+    if head[4:12] in _HEIF:
+        return "image/heic"
     return next((media_type for magic, media_type in _SIGNATURES if head.startswith(magic)), None)
 
 

@@ -23,7 +23,7 @@ from respan_proxy.dialects.names import NameMap
 from respan_proxy.dialects.profiles import profile_of
 from respan_proxy.dialects.request import ChatRequest, Losses
 from respan_proxy.errors import UpstreamInterrupted
-from respan_proxy.exchange import Exchange, Handler, Next, Outgoing, Reply, Stream
+from respan_proxy.exchange import Asked, Exchange, Handler, Next, Outgoing, Reply, Stream
 from respan_proxy.handlers.losses import account_for
 from respan_proxy.handlers.send import bound
 from respan_proxy.respan.endpoints import at_provider
@@ -36,10 +36,10 @@ _ABOUT_THE_BODY = ("Content-Type", "Content-Encoding", "Cache-Control")
 def translate(config: Config) -> Handler:
     async def handler(exchange: Exchange, call_next: Next) -> Reply:
         target, _ = bound(exchange)
-        if target.dialect is exchange.dialect or exchange.endpoint.kind != "generate":
+        if not translates(exchange):
             return await call_next(exchange)
-        members = await asked(exchange)
-        request = read_request(exchange, members)
+        understanding = await understood(exchange)
+        members, request = understanding.members, understanding.request
         losses = Losses()
         profile = profile_of(target.provider.name, target.model or request.model)
         if target.dialect.write_request is None:
@@ -53,6 +53,20 @@ def translate(config: Config) -> Handler:
         return _retold(reply, exchange, target.dialect, _context(exchange, request, members), written.names)
 
     return handler
+
+
+def translates(exchange: Exchange) -> bool:
+    """Whether this request must be said anew: it asks for an answer, of a target that speaks another dialect."""
+    target, _ = bound(exchange)
+    return target.dialect is not exchange.dialect and exchange.endpoint.kind == "generate"
+
+
+async def understood(exchange: Exchange) -> Asked:
+    """The request in neutral values: read once, by the first handler that needs it."""
+    if exchange.asked is None:
+        members = await asked(exchange)
+        exchange.asked = Asked(members, read_request(exchange, members))
+    return exchange.asked
 
 
 async def asked(exchange: Exchange) -> Mapping[str, Any]:
