@@ -122,6 +122,8 @@ def _tool(tool: Tool, naming: Naming, losses: Losses) -> Body:
 def _web_search(search: WebSearch, losses: Losses) -> Body:
     if search.context_size is not None:
         losses.add("web_search.search_context_size")
+    if search.external is False:
+        losses.add("web_search.external_web_access")
     written: Body = {"type": "web_search_20250305", "name": "web_search"}
     if search.location:
         written["user_location"] = {"type": "approximate", **search.location}

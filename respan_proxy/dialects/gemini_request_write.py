@@ -216,6 +216,7 @@ class _Writing:
             "blocked_domains": search.blocked_domains,  # only Vertex has these
             "max_uses": search.max_uses,
             "search_context_size": search.context_size,
+            "external_web_access": search.external is False,
         }
         for name, value in said.items():
             if value:

@@ -122,6 +122,8 @@ def _chat_format(format: Any) -> Any:
 
 
 def _web_search(search: WebSearch, losses: Losses) -> Body:
+    if search.external is False:
+        losses.add("web_search.external_web_access")
     if search.max_uses is not None:
         losses.add("web_search.max_uses")
     if search.allowed_domains or search.blocked_domains:

@@ -139,13 +139,17 @@ class Custom:
 
 @dataclass(frozen=True, slots=True)
 class WebSearch:
-    """The one hosted tool that every provider has. `location`: `{city?, region?, country?, timezone?}`."""
+    """The one hosted tool that every provider has. `location`: `{city?, region?, country?, timezone?}`.
+
+    `external`: may it leave what OpenAI has stored?
+    """
 
     location: Mapping[str, str] | None = None
     allowed_domains: tuple[str, ...] = ()
     blocked_domains: tuple[str, ...] = ()
     max_uses: int | None = None
     context_size: str | None = None
+    external: bool | None = None
     cache: Mapping[str, Any] | None = None
 
 

@@ -177,6 +177,7 @@ def _tool(tool: Asked, namespace: str | None = None) -> Tool:
                 location=_location(tool.object("user_location")),
                 allowed_domains=filters.texts("allowed_domains"),
                 context_size=tool.text("search_context_size"),
+                external=tool.flag("external_web_access"),
             )
         case _:
             return Hosted(NAME, kind, tool.members, tool.path("type"), tool.text("name"))

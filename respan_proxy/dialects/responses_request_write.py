@@ -271,6 +271,8 @@ class _Writing:
             told["user_location"] = {"type": "approximate", **search.location}
         if search.context_size:
             told["search_context_size"] = search.context_size
+        if search.external is not None:
+            told["external_web_access"] = search.external
         for name, value in (("blocked_domains", search.blocked_domains), ("max_uses", search.max_uses)):
             if value:
                 self.losses.add(f"web_search.{name}")

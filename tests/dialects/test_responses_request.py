@@ -444,3 +444,17 @@ class TestWriting:
         block = HostedBlock("anthropic.messages", "code_execution_tool_result", {})
         with pytest.raises(Untranslatable, match="only available on Anthropic"):
             written(asked(USER, Turn("assistant", (block,), "messages[1]")))
+
+
+@pytest.mark.parametrize("target", ["anthropic.messages", "gemini", "openai.chat", "openai.responses"])
+def test_a_search_that_is_to_stay_inside_is_told_where_it_cannot(target: str) -> None:
+    """Codex asks for `external_web_access: false`, a search of what OpenAI has stored; everyone else searches the web as it is."""
+    write = DIALECTS[target].write_request
+    assert write is not None
+    losses = Losses()
+    body = write(read(tools=[{"type": "web_search", "external_web_access": False}]), Profile(), losses).members
+    if target == "openai.responses":
+        assert body["tools"] == [{"type": "web_search", "external_web_access": False}]
+        assert losses.notices == []
+    else:
+        assert losses.notices == ["web_search.external_web_access:dropped"]
