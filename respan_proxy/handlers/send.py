@@ -58,9 +58,9 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
             else:
                 url = provider.url(outgoing.path, target.model, outgoing.query)
             hops = request.headers.get(HOP_HEADER)
-            headers = to_provider(
-                request.headers, dialect=target.dialect.name, raw_relay_of=provider.name if exchange.endpoint.is_relay else None
-            )
+            # Like a raw relay, a translation passes four plain headers: what one company's client says of itself is not another's business.
+            plainly = endpoint.is_relay or outgoing is not None
+            headers = to_provider(request.headers, dialect=target.dialect.name, raw_relay_of=provider.name if plainly else None)
             headers.update(exchange.headers)
             if outgoing is not None:
                 headers["Content-Type"] = "application/json"

@@ -125,13 +125,17 @@ async def test_each_provider_gets_its_own_credential_and_none_of_anothers_header
     claude: anthropic.AsyncAnthropic, provider: FakeProvider, environ: dict[str, str], name: str
 ) -> None:
     await claude.messages.create(
-        model=MODELS[name], max_tokens=9, messages=[{"role": "user", "content": "hi"}], extra_headers={"anthropic-beta": "x-1"}
+        model=MODELS[name],
+        max_tokens=9,
+        messages=[{"role": "user", "content": "hi"}],
+        extra_headers={"anthropic-beta": "x-1", "X-Claude-Code-Session-Id": "s-1"},
     )
     headers = {key.lower(): value for key, value in provider.last.headers.items()}
     own = environ[f"{name.upper()}_API_KEY"]
     assert own in str(headers)
     assert not any(other in str(headers) for key, other in environ.items() if key.endswith("_API_KEY") and other != own)
     assert ("anthropic-beta" in headers) == (name == "anthropic")
+    assert ("x-claude-code-session-id" in headers) == (name == "anthropic"), "one company's headers are not another's business"
 
 
 @pytest.mark.parametrize(
