@@ -9,7 +9,7 @@ from typing import Any
 from respan_proxy.dialects.anthropic_history_write import limit_breakpoints, write_messages, write_system
 from respan_proxy.dialects.chat import Text
 from respan_proxy.dialects.crossing import called_only, leave_extras, narrowed, own_extras, usable_tools
-from respan_proxy.dialects.dialect import Outgoing
+from respan_proxy.dialects.dialect import TargetBody
 from respan_proxy.dialects.efforts import budget_of, effort_of, step_down
 from respan_proxy.dialects.names import ANTHROPIC_NAMES, Naming
 from respan_proxy.dialects.request import (
@@ -40,7 +40,7 @@ _FREE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "re
 Body = dict[str, Any]
 
 
-def write_request(request: ChatRequest, profile: Profile, losses: Losses) -> Outgoing:
+def write_request(request: ChatRequest, profile: Profile, losses: Losses) -> TargetBody:
     leave_extras(request, DIALECT, losses)
     if request.n is not None and request.n > 1:
         raise Untranslatable("'n' greater than 1 is not supported by the target model", param="n")
@@ -62,7 +62,7 @@ def write_request(request: ChatRequest, profile: Profile, losses: Losses) -> Out
         body["stream"] = True
     body |= own_extras(request, DIALECT)
     limit_breakpoints(body, losses)
-    return Outgoing(body, naming.names)
+    return TargetBody(body, naming.names)
 
 
 def _max_tokens(request: ChatRequest, profile: Profile, losses: Losses) -> int:

@@ -71,7 +71,7 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class TargetBody:
     """A request as its target takes it: the body's members, and how the reply must be retold (`names.restore()` over its events)."""
 
     members: dict[str, Any]
@@ -88,7 +88,7 @@ class ReadRequest(Protocol):
 
 
 class WriteRequest(Protocol):
-    def __call__(self, request: ChatRequest, profile: Profile, losses: Losses) -> Outgoing:
+    def __call__(self, request: ChatRequest, profile: Profile, losses: Losses) -> TargetBody:
         """What was said and asked, for a target: mapped, clamped, or dropped with a notice in `losses`.
 
         Raises Untranslatable, before anything is sent, for what changes what was said or asked and cannot be carried.

@@ -13,7 +13,7 @@ import orjson
 
 from respan_proxy.dialects.chat import Reasoning, Refusal, Text, ToolCall, arguments_object
 from respan_proxy.dialects.crossing import answered, cannot_carry, foreign_block, leave_extras, own_extras, signed, usable_tools
-from respan_proxy.dialects.dialect import Outgoing
+from respan_proxy.dialects.dialect import TargetBody
 from respan_proxy.dialects.efforts import budget_of, effort_of, step_down
 from respan_proxy.dialects.events import Opaque
 from respan_proxy.dialects.gemini_request_read import NAME, SKIP, media_type_of
@@ -60,7 +60,7 @@ _MAX_TEMPERATURE = 2.0
 FREE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 
 
-def write_request(request: ChatRequest, profile: Profile, losses: Losses) -> Outgoing:
+def write_request(request: ChatRequest, profile: Profile, losses: Losses) -> TargetBody:
     leave_extras(request, NAME, losses)
     writing = _Writing(request, profile, losses, Naming(GEMINI_NAMES))
     members: dict[str, Any] = dict(own_extras(request, NAME))
@@ -73,7 +73,7 @@ def write_request(request: ChatRequest, profile: Profile, losses: Losses) -> Out
     if request.service_tier is not None and request.service_tier in _TIERS:
         members["serviceTier"] = _TIERS[request.service_tier]
     writing.left_out()
-    return Outgoing(members, writing.naming.names)
+    return TargetBody(members, writing.naming.names)
 
 
 @dataclass(slots=True)

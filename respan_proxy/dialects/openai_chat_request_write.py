@@ -8,7 +8,7 @@ from typing import Any
 
 from respan_proxy.dialects.asked import compact
 from respan_proxy.dialects.crossing import leave_extras, narrowed, own_extras, usable_tools
-from respan_proxy.dialects.dialect import Outgoing
+from respan_proxy.dialects.dialect import TargetBody
 from respan_proxy.dialects.efforts import effort_of, step_down
 from respan_proxy.dialects.names import OPENAI_NAMES, Naming
 from respan_proxy.dialects.openai_chat_history_write import write_messages
@@ -34,7 +34,7 @@ _FREE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "re
 Body = dict[str, Any]
 
 
-def write_request(request: ChatRequest, profile: Profile, losses: Losses) -> Outgoing:
+def write_request(request: ChatRequest, profile: Profile, losses: Losses) -> TargetBody:
     leave_extras(request, DIALECT, losses)
     naming = Naming(OPENAI_NAMES)
     body: Body = {"model": profile.model or request.model}
@@ -51,7 +51,7 @@ def write_request(request: ChatRequest, profile: Profile, losses: Losses) -> Out
         if "stream_options" not in profile.refuses:
             body["stream_options"] = {"include_usage": True}
     extras = own_extras(request, DIALECT)
-    return Outgoing(extras | body, naming.names)
+    return TargetBody(extras | body, naming.names)
 
 
 # ------------------------------------------------------------------------------------------------------------------- tools

@@ -13,7 +13,7 @@ from typing import Any
 from respan_proxy.dialects.attachments import EXTENSIONS, as_data_url
 from respan_proxy.dialects.chat import Reasoning, Refusal, Text, ToolCall
 from respan_proxy.dialects.crossing import answered, cannot_carry, foreign_block, leave_extras, own_extras, usable_tools
-from respan_proxy.dialects.dialect import Outgoing
+from respan_proxy.dialects.dialect import TargetBody
 from respan_proxy.dialects.efforts import effort_of, step_down
 from respan_proxy.dialects.names import OPENAI_NAMES, RESPONSES_IDS, Naming, legal_id
 from respan_proxy.dialects.request import (
@@ -47,7 +47,7 @@ _OPENAI = ("openai.chat", NAME)
 _SHARED = frozenset(("prompt_cache_options", "prompt_cache_retention", "moderation"))
 
 
-def write_request(request: ChatRequest, profile: Profile, losses: Losses) -> Outgoing:
+def write_request(request: ChatRequest, profile: Profile, losses: Losses) -> TargetBody:
     shared = {extra.path: extra.value for extra in request.extras if request.dialect == "openai.chat" and extra.path in _SHARED}
     _leave(request, shared, losses)
     if request.n is not None and request.n > 1:
@@ -69,7 +69,7 @@ def write_request(request: ChatRequest, profile: Profile, losses: Losses) -> Out
     members.setdefault("store", False)
     if request.stream:
         members["stream"] = True
-    return Outgoing(members, writing.naming.names)
+    return TargetBody(members, writing.naming.names)
 
 
 def _leave(request: ChatRequest, shared: Mapping[str, Any], losses: Losses) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from respan_proxy.dialects.first_words import first_words
 from respan_proxy.dialects.observe import Observed
-from respan_proxy.dialects.openai_chat import FINISH_REASONS
+from respan_proxy.dialects.openai_chat_write import FINISH_REASONS
 from respan_proxy.exchange import Attempt, Exchange
 from respan_proxy.respan.pricing import price
 from respan_proxy.respan.spans import Row
