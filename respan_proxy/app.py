@@ -131,7 +131,12 @@ async def running(config: Config) -> AsyncIterator[House]:
 
 
 def _retention(config: Config) -> Retention:
-    return Retention(max_age_s=config.retention.age_days * 86_400, max_bytes=config.retention.size_bytes)
+    return Retention(
+        max_age_s=config.retention.age_days * 86_400,
+        max_bytes=config.retention.size_bytes,
+        kept_max_age_s=config.state.age_days * 86_400,
+        kept_max_bytes=config.state.size_bytes,
+    )
 
 
 def run(settings: Settings) -> int:

@@ -16,6 +16,7 @@ _SECTION_WHY = {
     "server": "who may reach us, and how calls are treated",
     "store": "what is remembered, and where",
     "retention": "how long it is remembered",
+    "state": "what clients cannot carry from call to call and is kept for them: stored Responses, signatures of thoughts",
     "limits": "what is too large or too slow",
     "timeouts": "the longest waits on a provider; there is no total limit on a stream that is alive",
     "images": "images by URL, where a provider of another dialect takes bytes alone",

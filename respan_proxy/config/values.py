@@ -234,6 +234,17 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class State:
+    """What is kept for clients between their calls. Zero keeps for ever.
+
+    30 days is how long OpenAI keeps responses; 256 MB are some 100,000 turns of text.
+    """
+
+    age_days: float = 30.0
+    size_bytes: int = 256_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class Images:
     """What is fetched from the web for a provider that takes images as bytes alone.
 
@@ -278,6 +289,7 @@ class Config:
     body_bytes: int = 8_000_000
     queue_bytes: int = 64_000_000
     retention: Retention = Retention()
+    state: State = State()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     images: Images = Images()

@@ -11,6 +11,8 @@ from typing import Any, TypeVar, cast
 
 import aiosqlite
 
+from respan_proxy.errors import ProxyError
+
 T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 5.0
@@ -71,6 +73,16 @@ class Database:
                     await self.close()
             await self._open()
             return await self._hop(work)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """As `run`, for readers. `ProxyError` 503 when the database cannot be read."""
+        try:
+            return await self.run(work)
+        except (sqlite3.Error, OSError) as error:
+            # Looking for the file now would tell of another moment: the writer may have made it anew.
+            is_closed = getattr(error, "sqlite_errorname", "") == "SQLITE_CANTOPEN" or isinstance(error, FileNotFoundError)
+            why = "there is no such file yet, or it may not be opened" if is_closed else str(error)
+            raise ProxyError(f"the database {self.path} cannot be read: {why}", status=503) from error
 
     async def close(self) -> None:
         # aiosqlite's worker is not a daemon: a connection left open keeps the process from ending.

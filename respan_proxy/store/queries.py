@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from respan_proxy.errors import ProxyError
 from respan_proxy.respan.filters import Condition, Field, Operator, Query
 from respan_proxy.respan.spans import COLUMNS, NANO, shown
 from respan_proxy.store.bodies import Kept, unpack
@@ -67,28 +66,19 @@ class Queries:
 
     async def find(self, query: Query, key_id: str | None = None, *, content: bool = False) -> Page:
         """One page of calls; with `content`, each with what was said."""
-        return await self._run(partial(_find, query=query, key_id=key_id, content=content))
+        return await self._database.read(partial(_find, query=query, key_id=key_id, content=content))
 
     async def get(self, unique_id: str, key_id: str | None = None) -> Found | None:
         """One call with its content."""
-        return await self._run(partial(_get, unique_id=unique_id, key_id=key_id))
+        return await self._database.read(partial(_get, unique_id=unique_id, key_id=key_id))
 
     async def summary(self, query: Query, key_id: str | None = None) -> dict[str, Any]:
         """Sums and means over the calls that meet the query. What is unknown is left out of both; `unpriced_requests` says how many."""
-        return await self._run(partial(_summary, query=query, key_id=key_id))
+        return await self._database.read(partial(_summary, query=query, key_id=key_id))
 
     async def follow(self, tail: Tail | None, query: Query, key_id: str | None = None) -> tuple[list[Found], Tail]:
         """Calls that ended since `tail`, in the order they began, and where to go on. None: from now on, running calls included."""
-        return await self._run(partial(_follow, tail=tail, query=query, key_id=key_id))
-
-    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            return await self._database.run(work)
-        except (sqlite3.Error, OSError) as error:
-            # Looking for the file now would tell of another moment: the writer may have made it anew.
-            is_closed = getattr(error, "sqlite_errorname", "") == "SQLITE_CANTOPEN" or isinstance(error, FileNotFoundError)
-            why = "there is no such file yet, or it may not be opened" if is_closed else str(error)
-            raise ProxyError(f"the database {self.path} cannot be read: {why}", status=503) from error
+        return await self._database.read(partial(_follow, tail=tail, query=query, key_id=key_id))
 
 
 def _find(connection: sqlite3.Connection, query: Query, key_id: str | None, content: bool) -> Page:

@@ -12,15 +12,17 @@ VACUUM_PAGES = 256
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """None or 0: no limit. The size counts pages in use."""
+    """None or 0: no limit. The size counts pages in use, without what is kept for clients, which has limits of its own (`kept_`)."""
 
     max_age_s: float | None = 30 * 86400.0
     bodies_max_age_s: float | None = None
     max_bytes: int | None = 2 * 1024**3
+    kept_max_age_s: float | None = 30 * 86400.0
+    kept_max_bytes: int | None = 256 * 1024**2
 
 
 def prune(connection: sqlite3.Connection, retention: Retention, now: float) -> int:
-    """Forget one chunk; returns how many bodies and rows went (0: nothing is left to forget). `now` is seconds of the epoch."""
+    """Forget one chunk; returns how many bodies, rows and kept values went (0: nothing is left). `now` is seconds of the epoch."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         gone = _forget(connection, retention, now)
@@ -47,13 +49,36 @@ def _forget(connection: sqlite3.Connection, retention: Retention, now: float) ->
         return gone
     if retention.max_age_s and (gone := _rows_before(connection, now - retention.max_age_s)):
         return gone
-    if not retention.max_bytes or used_bytes(connection) <= retention.max_bytes:
+    kept = _kept_bytes(connection)
+    if gone := _kept(connection, retention, kept, now):
+        return gone
+    if not retention.max_bytes or used_bytes(connection) - kept <= retention.max_bytes:
         return 0
     if gone := connection.execute("DELETE FROM body WHERE seq IN (SELECT seq FROM body ORDER BY seq LIMIT ?)", (CHUNK_ROWS,)).rowcount:
         return gone
     return connection.execute(
         "DELETE FROM log WHERE seq IN (SELECT seq FROM log WHERE status <> 'running' ORDER BY seq LIMIT ?)", (CHUNK_ROWS,)
     ).rowcount
+
+
+def _kept_bytes(connection: sqlite3.Connection) -> int:
+    """Read off an index, 50 ms for 400,000 values (measured)."""
+    (size,) = connection.execute("SELECT total(bytes) FROM kept").fetchone()
+    return int(size)
+
+
+def _kept(connection: sqlite3.Connection, retention: Retention, size: int, now: float) -> int:
+    """What nobody has used for longest goes first: conversations that go on keep what they began with."""
+    oldest = connection.execute("SELECT rowid, used_at, bytes FROM kept ORDER BY used_at LIMIT ?", (CHUNK_ROWS,)).fetchall()
+    gone: list[tuple[int]] = []
+    for rowid, used_at, octets in oldest:
+        is_old = retention.kept_max_age_s and used_at < now - retention.kept_max_age_s
+        if not is_old and not (retention.kept_max_bytes and size > retention.kept_max_bytes):
+            break
+        gone.append((rowid,))
+        size -= octets
+    connection.executemany("DELETE FROM kept WHERE rowid = ?", gone)
+    return len(gone)
 
 
 def _bodies_before(connection: sqlite3.Connection, limit: float) -> int:

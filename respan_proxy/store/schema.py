@@ -26,7 +26,16 @@ def m001_log_and_body(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX log_running ON log (status) WHERE status = 'running'")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_log_and_body,)
+def m002_kept(connection: sqlite3.Connection) -> None:
+    """What a client cannot carry from call to call. The second index is what forgetting walks: the oldest first, and their bytes."""
+    connection.execute(
+        "CREATE TABLE kept (kind TEXT NOT NULL, owner TEXT NOT NULL, key TEXT NOT NULL, created_at REAL NOT NULL, used_at REAL NOT NULL,"
+        " bytes INTEGER NOT NULL, enc TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (kind, owner, key))"
+    )
+    connection.execute("CREATE INDEX kept_used ON kept (used_at, bytes)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_log_and_body, m002_kept)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

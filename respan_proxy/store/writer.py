@@ -26,6 +26,7 @@ from respan_proxy.errors import ConfigError
 from respan_proxy.respan.spans import COLUMNS, Content, Row, Shape, bind, storable
 from respan_proxy.store.bodies import BODY_BYTES, ENCODING, Packer
 from respan_proxy.store.database import BUSY_TIMEOUT_S, Database
+from respan_proxy.store.keeping import NOTHING, Keeping, Taken, packed, write
 from respan_proxy.store.lock import Lock
 from respan_proxy.store.retention import Retention, prune
 from respan_proxy.store.schema import migrate
@@ -72,12 +73,13 @@ class _Item:
 @dataclass(frozen=True, slots=True)
 class WriterStatus:
     """What health, metrics and pages say about remembering. `last_error` is None while the database answers; `forgotten` counts
-    the rows and contents that retention removed."""
+    the rows, contents and kept values that retention removed."""
 
     queued_rows: int
     queued_bytes: int
     dropped_bodies: int
     dropped_rows: int
+    dropped_kept: int
     written_rows: int
     batches: int
     forgotten: int
@@ -102,10 +104,12 @@ class Writer:
     ) -> None:
         self.path = path
         self.instance_id = instance_id or uuid.uuid4().hex
+        self.keeping = Keeping(path, self._wake)
         self._durability = durability
         self._retention = retention or Retention()
         self._limit_bytes = queue_bytes
-        self._clock = clock
+        self._clock = self.keeping.clock = clock
+        self.keeping.max_age_s = self._retention.kept_max_age_s
         self._lock = Lock(path)
         self._packer = Packer(body_bytes)
         self._busy_timeout_s = busy_timeout_s
@@ -117,6 +121,7 @@ class Writer:
         self._waiting: dict[str, _Item] = {}
         self._bodied: deque[_Item] = deque()
         self._batch: list[_Item] = []
+        self._kept = NOTHING
         self._bytes = 0
         self._batch_bytes = 0
         self._oldest_at = 0.0
@@ -147,6 +152,7 @@ class Writer:
         self._packer.body_bytes = body_bytes
         self._retention = retention
         self._limit_bytes = queue_bytes
+        self.keeping.max_age_s = retention.kept_max_age_s
 
     async def start(self) -> None:
         """Open the database and begin to write. `ConfigError` when another proxy writes to it or a newer one shaped it;
@@ -174,6 +180,8 @@ class Writer:
             if lost := len(self._queue) + len(self._batch):
                 self._dropped_rows += lost
                 log.error("%s: %d calls could not be written before the end: %s", self.path, lost, self._last_error)
+            if lost := self.keeping.lost:
+                log.error("%s: %d kept values could not be written before the end: %s", self.path, lost, self._last_error)
         await self._shut()
 
     def begin(self, row: Row) -> None:
@@ -206,6 +214,7 @@ class Writer:
             queued_bytes=self._bytes + self._batch_bytes,
             dropped_bodies=self._dropped_bodies,
             dropped_rows=self._dropped_rows,
+            dropped_kept=self.keeping.dropped,
             written_rows=self._written,
             batches=self._batches,
             forgotten=self._forgotten,
@@ -237,9 +246,7 @@ class Writer:
         if item is None:
             self._handed_over += 1
             item = _Item(self._handed_over, row, content, added)
-            if not self._queue:
-                self._oldest_at = asyncio.get_running_loop().time()
-                self._work.set()
+            self._wake()
             self._queue.append(item)
             self._waiting[row.unique_id] = item
         else:
@@ -250,6 +257,12 @@ class Writer:
         self._bytes += added
         if len(self._queue) >= BATCH_ROWS or self._bytes >= BATCH_BYTES:
             self._hurry.set()
+
+    def _wake(self) -> None:
+        """Something is about to wait: called before it does, so that the first of a batch is known."""
+        if not self._waits:
+            self._oldest_at = asyncio.get_running_loop().time()
+            self._work.set()
 
     def _shed_body(self) -> bool:
         """Drop the content that has waited longest; False when there is none."""
@@ -269,17 +282,21 @@ class Writer:
 
     async def _write_all(self) -> None:
         while True:
-            if not self._queue and not self._closing:
+            if not self._waits and not self._closing:
                 self._work.clear()
                 await self._idle()
-            if not self._queue and self._closing:
+            if not self._waits and self._closing:
                 return
-            if self._queue:
+            if self._waits:
                 await self._company()
                 self._take()
                 if not await self._write_batch():
                     return
                 await self._prune_under_load()
+
+    @property
+    def _waits(self) -> bool:
+        return bool(self._queue) or self.keeping.waits
 
     async def _idle(self) -> None:
         """Wait for work; forget what is old meanwhile, a chunk at a time, stopping as soon as there is work."""
@@ -331,6 +348,7 @@ class Writer:
             self._batch.append(item)
         self._batch_bytes = size
         self._bytes -= size
+        self._kept = self.keeping.take()
         if not self._queue:
             self._bodied.clear()
         else:
@@ -340,7 +358,7 @@ class Writer:
         """Write the batch in hand, again and again until it is written; while closing only once, False when it was not."""
         for attempt in range(1 << 62):
             try:
-                refused = await self._database.run(partial(_write, self._batch, self._packer))
+                refused = await self._database.run(partial(_write, self._batch, self._kept, self._packer))
             except Exception as error:  # noqa: BLE001 - the edge of remembering; whatever it was, calls go on
                 self._failed(error)
                 if self._closing:
@@ -353,7 +371,9 @@ class Writer:
         self._batches += 1
         self._written += len(self._batch) - refused
         self._dropped_rows += refused
-        self._settled = self._batch[-1].number
+        self.keeping.written()
+        if self._batch:
+            self._settled = self._batch[-1].number
         self._batch = []
         self._batch_bytes = 0
         for number, done in self._barriers:
@@ -378,6 +398,7 @@ class Writer:
     async def _shut(self) -> None:
         with contextlib.suppress(sqlite3.Error, OSError):
             await self._database.close()
+        await self.keeping.close()
         self._lock.release()
 
     # In the connection's thread.
@@ -395,25 +416,28 @@ class Writer:
         connection.execute(f"PRAGMA busy_timeout = {round(self._busy_timeout_s * 1000)}")
 
 
-def _write(batch: Sequence[_Item], packer: Packer, connection: sqlite3.Connection, *, mended: bool = False) -> int:
+def _write(batch: Sequence[_Item], kept: Taken, packer: Packer, connection: sqlite3.Connection, *, mended: bool = False) -> int:
     """One transaction. A row that SQLite cannot hold is mended and must not stop the others. Returns how many were not to be mended."""
     try:
-        _transaction(batch, packer, connection)
+        _transaction(batch, kept, packer, connection)
     except Exception as error:
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _OF_A_ROW):
             raise  # the database is away, full or broken: whatever row came next would fare no better
+        if kept:
+            _transaction((), kept, packer, connection)
         if len(batch) > 1:
-            return sum(_write([item], packer, connection) for item in batch)
+            return sum(_write([item], NOTHING, packer, connection) for item in batch)
         if not mended:
             storable(batch[0].row)
-            return _write(batch, packer, connection, mended=True)
+            return _write(batch, NOTHING, packer, connection, mended=True)
         log.error("call %s cannot be stored: %s: %s", batch[0].row.unique_id, type(error).__name__, error)
         return 1
     return 0
 
 
-def _transaction(batch: Sequence[_Item], packer: Packer, connection: sqlite3.Connection) -> None:
+def _transaction(batch: Sequence[_Item], kept: Taken, packer: Packer, connection: sqlite3.Connection) -> None:
     # Compression before BEGIN: readers and checkpoints are held up by the shortest possible transaction.
+    values = packed(kept)
     bodies = []
     for item in batch:
         if item.content is not None:
@@ -429,6 +453,8 @@ def _transaction(batch: Sequence[_Item], packer: Packer, connection: sqlite3.Con
         for shape, group in rows.items():
             connection.executemany(_upsert(shape), group)
         connection.executemany(_BODY, bodies)
+        if kept:
+            write(connection, kept, values)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -203,7 +203,7 @@ async def test_a_follower_stays_on_when_the_database_is_made_anew(tmp_path: Path
 
 async def test_a_reader_cannot_write(queries: Queries) -> None:
     with pytest.raises(ProxyError, match="readonly"):
-        await queries._run(lambda connection: connection.execute("DELETE FROM log"))
+        await queries._database.read(lambda connection: connection.execute("DELETE FROM log"))
 
 
 async def test_a_missing_database_is_said(tmp_path: Path) -> None:
