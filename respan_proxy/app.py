@@ -27,6 +27,7 @@ from respan_proxy.handlers.answer_errors import answer_errors
 from respan_proxy.handlers.authenticate import authenticate
 from respan_proxy.handlers.count_tokens import count_tokens
 from respan_proxy.handlers.end_streams import end_streams
+from respan_proxy.handlers.fallback import fallback
 from respan_proxy.handlers.fetch_images import fetch_images
 from respan_proxy.handlers.judge import judge
 from respan_proxy.handlers.keep_secrets import keep_secrets
@@ -34,7 +35,6 @@ from respan_proxy.handlers.models import Models
 from respan_proxy.handlers.observe import observe
 from respan_proxy.handlers.parameters import parameters
 from respan_proxy.handlers.reshape import reshape
-from respan_proxy.handlers.route import route
 from respan_proxy.handlers.send import send
 from respan_proxy.handlers.trace import Trace
 from respan_proxy.handlers.translate import translate
@@ -87,7 +87,7 @@ def compose(config: Config, parts: Parts) -> Next:
         parameters(config),
         trace.announce,
         reshape(config, clock),
-        route(config, parts.models.listed, clock),
+        fallback(config, parts.models.listed, clock),
         count_tokens,
         translate_embeddings(config),
         fetch_images(config.images, images.fetch),

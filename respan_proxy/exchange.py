@@ -230,7 +230,8 @@ class Attempt:
 class Exchange:
     """One request and all that became of it. `received_at` is seconds of the epoch, `started_at` of the monotonic clock.
 
-    Handlers below the choice of a target see a view of it (`toward`): their own target, attempt and edits, the rest shared.
+    Handlers below the choice of a target see a view of it (`toward`): their own target, attempt, edits and warnings, the rest shared.
+    Of the views, one is adopted (`adopt`).
     """
 
     id: str
@@ -252,6 +253,8 @@ class Exchange:
     asked: Asked | None = None
     outgoing: Outgoing | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    chosen: Attempt | None = None
+    """The attempt whose answer goes to the caller, once that is decided."""
     warnings: list[str] = field(default_factory=list)
     quiet_warnings: list[str] = field(default_factory=list)
     """Told by the row alone."""
@@ -283,11 +286,21 @@ class Exchange:
             target=target,
             attempt=attempt,
             attempts=self.attempts,
-            warnings=self.warnings,
-            quiet_warnings=self.quiet_warnings,
             row=self.row,
             on_complete=self.on_complete,
         )
+
+    def adopt(self, view: Exchange) -> None:
+        """The view's answer is this exchange's: its attempt is the chosen one, and what it says from now on it says here."""
+        self.chosen = view.attempt
+        self.warnings += view.warnings
+        self.quiet_warnings += view.quiet_warnings
+        view.warnings, view.quiet_warnings = self.warnings, self.quiet_warnings
+
+    @property
+    def answered_by(self) -> Attempt | None:
+        """The attempt whose answer the caller gets; the latest one as long as that is not decided."""
+        return self.chosen or (self.attempts[-1] if self.attempts else None)
 
     def complete(self, outcome: Outcome) -> None:
         """Run what waits for the last byte, once, in the order it was registered (innermost handler first).

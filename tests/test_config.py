@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from respan_proxy.config import Config, Listen, Provider, digest, parse, parse_env_file
 from respan_proxy.config.document import example, tables
 from respan_proxy.config.kinds import Unfit, literal, parse_listen
-from respan_proxy.config.options import KEYS, OPTIONS, PROVIDER, Option, default_of
+from respan_proxy.config.options import KEYS, OPTIONS, PROVIDER, ROUTE, Option, default_of
 from respan_proxy.config.parsing import default_database
 from respan_proxy.dialects import DIALECTS, catalog
 from respan_proxy.errors import ConfigError, RequestRejected
@@ -70,6 +70,7 @@ def test_example_uncommented_shows_every_option_of_keys_and_providers() -> None:
     text = (ROOT / "config.example.toml").read_text("utf-8")
     shown = tomllib.loads(re.sub(r"^# (?=\[|#|\"?[\w-]+\"? = )", "", text, flags=re.MULTILINE))
     assert set(shown["providers"]["openai"]) == {option.name for option in PROVIDER}
+    assert set(shown["routes"]["gpt-*"]) == {option.name for option in ROUTE}
     assert set(shown["keys"][0]) == {option.name for option in KEYS} - {"digest"}, "key and digest exclude each other"
     assert "# digest = " in text
     parse(shown, {"OPENAI_API_KEY": "sk-1", "RESPAN_API_KEY": "k"})
@@ -84,7 +85,7 @@ def test_documentation_has_the_tables_of_options() -> None:
 
 
 def test_every_option_says_why_in_one_line() -> None:
-    assert all(option.why and "\n" not in option.why and len(option.why) <= 120 for option in (*OPTIONS, *KEYS, *PROVIDER))
+    assert all(option.why and "\n" not in option.why and len(option.why) <= 120 for option in (*OPTIONS, *KEYS, *ROUTE, *PROVIDER))
 
 
 # values

@@ -9,7 +9,7 @@ import sys
 from textwrap import fill
 
 from respan_proxy.config.kinds import literal
-from respan_proxy.config.options import KEYS, OPTIONS, PROVIDER, Option, default_of, in_section
+from respan_proxy.config.options import KEYS, OPTIONS, PROVIDER, ROUTE, Option, default_of, in_section
 from respan_proxy.dialects import catalog
 
 _SECTION_WHY = {
@@ -44,6 +44,11 @@ _MODELS = """\
 # "gpt-4o" = "azure_openai/my-deployment"
 """
 
+_ROUTES = """\
+# What holds for calls that ask for a model, by its name or a glob; the first that fits. A request's own parameters come before it.
+# [routes."gpt-*"]
+"""
+
 _CUSTOM = """\
 # [providers.my_vllm]
 # base_url = "http://gpu.internal:8000/v1"
@@ -62,6 +67,7 @@ def example(*, commented: bool = False) -> str:
         parts.append("\n".join(lines) + "\n")
     parts.append(_KEYS_HEAD + "# [[keys]]\n" + _samples(KEYS))
     parts.append(_MODELS)
+    parts.append(_ROUTES + _samples(ROUTE))
     parts.append(_provider_head() + "# [providers.openai]\n" + _samples(PROVIDER))
     parts.append(_CUSTOM)
     return "\n".join(parts)
@@ -74,6 +80,7 @@ def tables() -> str:
         rows = [(option, option.kind.write(default_of(option))) for option in in_section(section)]
         parts.append(f"### `[{section}]`: {_SECTION_WHY[section]}\n\n" + _rows(rows))
     parts.append("### `[[keys]]`: keys of our own\n\n" + _rows([(option, option.default) for option in KEYS]))
+    parts.append('### `[routes."GLOB"]`: what holds for calls of a model\n\n' + _rows([(option, option.default) for option in ROUTE]))
     parts.append("### `[providers.NAME]`: a provider\n\n" + _rows([(option, option.default) for option in PROVIDER]))
     parts.append("### Providers known by name\n\n" + _known())
     return "\n".join(parts)

@@ -214,7 +214,26 @@ PROVIDER = (
     Option("providers.NAME", "location", TEXT, "Vertex: the region, or global", default="GOOGLE_CLOUD_LOCATION", sample=""),
 )
 
-SECTIONS = (*dict.fromkeys(option.section for option in OPTIONS), "keys", "models", "providers")
+ROUTE = (
+    Option(
+        "routes.GLOB",
+        "fallback_models",
+        TEXTS,
+        "models to ask in turn when this one fails; a request's own fallback_models win",
+        default="[]",
+        sample=("claude-sonnet-4-5", "gemini-2.5-flash"),
+    ),
+    Option(
+        "routes.GLOB",
+        "first_token_timeout",
+        SECONDS,
+        "seconds until the first words (an unstreamed call: until its answer); then the next model is asked",
+        default="the provider's first_byte_s",
+        sample=30,
+    ),
+)
+
+SECTIONS = (*dict.fromkeys(option.section for option in OPTIONS), "keys", "models", "routes", "providers")
 
 
 def default_of(option: Option) -> object:

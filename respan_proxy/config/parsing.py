@@ -10,8 +10,8 @@ from pathlib import PurePath
 from typing import Any
 
 from respan_proxy.config.kinds import SECRET, URL, Kind, Unfit
-from respan_proxy.config.options import FLAT, KEYS, OPTIONS, PROVIDER, SECTIONS, Option, in_section
-from respan_proxy.config.values import Auth, Config, Key, Provider, Quirks, Timeouts, digest
+from respan_proxy.config.options import FLAT, KEYS, OPTIONS, PROVIDER, ROUTE, SECTIONS, Option, in_section
+from respan_proxy.config.values import Auth, Config, Key, ModelRules, Provider, Quirks, Timeouts, digest
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import Globs, ProviderRow
 from respan_proxy.errors import ConfigError
@@ -94,7 +94,7 @@ class _Parser:
         flat["database"] = self._database(flat.get("database", ""))
         flat["default_model"] = flat.get("default_model") or None
         config = replace(base, **flat, **nested)
-        config = replace(config, keys=self._keys(), models=self._models(), providers=self._providers(config))
+        config = replace(config, keys=self._keys(), models=self._models(), routes=self._routes(), providers=self._providers(config))
         self._variables(config)
         self._reachable_only_with_keys(config)
         if self.problems:
@@ -200,6 +200,20 @@ class _Parser:
             if to in seen and to != found.get(to):
                 self._complain(f"models.{_quoted(name)}", found[name], "a name that does not lead back here")
         return found
+
+    # [routes."GLOB"]
+
+    def _routes(self) -> tuple[ModelRules, ...]:
+        found: list[ModelRules] = []
+        for glob, table in self._table("routes").items():
+            where = f"routes.{_quoted(glob)}"
+            if not isinstance(table, Mapping):
+                self._complain(where, table, "a table of options")
+                continue
+            self._unknown(table, [option.name for option in ROUTE], where)
+            said = {option.name: self._read(table, option, f"{where}.{option.name}") for option in ROUTE}
+            found.append(ModelRules(str(glob), **{name: value for name, value in said.items() if value is not None}))
+        return tuple(found)
 
     # [providers.NAME]
 

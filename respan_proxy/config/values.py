@@ -7,6 +7,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Literal
@@ -258,6 +259,18 @@ class Images:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelRules:
+    """What holds for calls that ask for a model whose name fits `glob`, where the request itself says nothing. Times in seconds."""
+
+    glob: str = "*"
+    fallback_models: tuple[str, ...] = ()
+    first_token_timeout: float | None = None
+
+
+NO_RULES = ModelRules()
+
+
+@dataclass(frozen=True, slots=True)
 class Echo:
     """The built-in provider's manners."""
 
@@ -297,6 +310,7 @@ class Config:
     log: Log = Log()
     keys: tuple[Key, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
+    routes: tuple[ModelRules, ...] = ()
     providers: Mapping[str, Provider] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     # Twenty patterns are 6 us a request, of a hundred in all: remembered by name, and forgotten when callers invent too many.
@@ -314,6 +328,12 @@ class Config:
             family = tuple(provider for provider in self.providers.values() if provider.families.match(model))
             found = self._serving[model] = (named, family)
         return found
+
+    def rules(self, model: str | None) -> ModelRules:
+        """What `[routes."GLOB"]` says of a model that is asked for: the first that fits."""
+        if not self.routes or model is None:
+            return NO_RULES
+        return next((rules for rules in self.routes if fnmatchcase(model, rules.glob)), NO_RULES)
 
     @property
     def any_key(self) -> bool:

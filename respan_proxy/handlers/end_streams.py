@@ -23,5 +23,6 @@ def _last_words(exchange: Exchange, translated: LastWords | None, error: Upstrea
     exchange.error = error
     if translated is not None:
         return translated(error)
-    received = b"".join([chunk for _, chunk in exchange.attempts[-1].chunks])
+    attempt = exchange.answered_by
+    received = b"".join([chunk for _, chunk in attempt.chunks]) if attempt is not None else b""
     return exchange.dialect.interruption(received, error, exchange.id)

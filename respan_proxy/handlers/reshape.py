@@ -31,7 +31,7 @@ def reshape(config: Config, clock: Callable[[], float]) -> Handler:
         reply = await call_next(exchange)
         body = reply.body
         if isinstance(body, Stream):
-            if asks and exchange.attempts[-1].target.provider.quirks.ask_usage:
+            if asks and (attempt := exchange.answered_by) is not None and attempt.target.provider.quirks.ask_usage:
                 body.steps.append(HideUsage())
             if wants_breakdown:
                 body.steps.append(AddBreakdown(exchange, clock))
@@ -108,7 +108,9 @@ class AddBreakdown:
 
 
 def _breakdown(exchange: Exchange, now: float) -> Breakdown:
-    attempt = exchange.attempts[-1]
+    attempt = exchange.answered_by
+    if attempt is None:
+        raise RuntimeError("a reply without an attempt has no breakdown")
     seen = observed(exchange, attempt, whole=True)
     model = seen.model or exchange.model
     cost = price(model, attempt.target.provider.name, seen.usage, said=exchange.params.values)[0] if seen.usage else None

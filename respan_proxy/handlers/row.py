@@ -161,7 +161,7 @@ def fill_status(row: Row, exchange: Exchange, seen: Observed | None) -> None:
         case "upstream_broke":
             row.status, row.status_code = "failed", 502
             row.error_code = "upstream_broke"
-            row.error_message = exchange.attempts[-1].error if exchange.attempts else None
+            row.error_message = attempt.error if (attempt := exchange.answered_by) is not None else None
         case _:
             row.status_code = exchange.reply_status or 500
             row.status = "failed" if row.status_code >= 400 or error is not None else "success"
