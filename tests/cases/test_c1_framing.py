@@ -10,7 +10,7 @@
 | 8 | one event in several data lines | here |
 | 9 | U+2028, U+0085, VT inside JSON | here; tests/wire/test_sse.py |
 | 11 | all events in one segment | here |
-| 12 | one broken event in the middle of good ones | here |
+| 12 | one broken event in the middle of good ones | here, relayed and translated |
 | 13 | Anthropic's events without names | here |
 | 15 | compressed although nobody asked | here; tests/relay/test_bytes.py |
 
@@ -122,6 +122,21 @@ async def test_c1_12_one_broken_event_among_sixty_spoils_nothing(
     assert got == sent
     row = await row_of(proxy, response)
     assert row["completion_message"]["content"] == "a" * 30 + "b" * 30 and row["outcome"] == "complete"
+
+
+@pytest.mark.parametrize("size", [1, 100])
+async def test_c1_12_one_broken_event_among_sixty_is_left_out_of_a_translation(
+    proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession, row_of: Any, size: int
+) -> None:
+    sent = frames(chunks=[*[chunk("a")] * 30, '{"id": "c1", "cho', *[chunk("b")] * 30, *CHUNKS[2:]])
+    provider.will(streamed(in_pieces(sent, size)))
+    body = {"model": "gpt-4o", "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    async with client.post(f"{proxy.base}/anthropic/v1/messages", json=body) as response:
+        got = (await response.read()).decode()
+    events = [json.loads(line.removeprefix("data: ")) for line in got.splitlines() if line.startswith("data: ")]
+    text = "".join(event["delta"]["text"] for event in events if event["type"] == "content_block_delta")
+    assert text == "a" * 30 + "b" * 30 and events[-1]["type"] == "message_stop"
+    assert (await row_of(proxy, response))["outcome"] == "complete"
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])

@@ -2,16 +2,16 @@
 
 | case | in | claimed |
 | --- | --- | --- |
-| 16 | an error event after three deltas | here (native); tests/sdk/test_anthropic.py |
+| 16 | an error event after three deltas | here, relayed and translated; tests/sdk/test_anthropic.py |
 | 17 | a 200 whose first event is an error | here; tests/relay/test_breaks.py in all dialects |
-| 19 | a failure of a responses stream | here; tests/sdk/test_openai.py |
+| 19 | a failure of a responses stream | here, relayed and translated; tests/sdk/test_openai.py |
 | 20 | a connection cut after three events | here; tests/relay/test_breaks.py in all dialects |
 | 21 | an error in band, with a code of its own | here |
-| 23 | 429 with Retry-After | here |
-| 24 | 502 with a page of HTML | here; tests/relay/test_breaks.py in all dialects |
-| 25 | Google's RetryInfo | here |
+| 23 | 429 with Retry-After | here, relayed and translated |
+| 24 | 502 with a page of HTML | here, relayed and translated; tests/relay/test_breaks.py in all dialects |
+| 25 | Google's RetryInfo | here, relayed and translated |
 
-Cases 18 and 22 do not exist; retries and fallbacks (17, 23, 25) and translated clients (16) come with those.
+Cases 18 and 22 do not exist; retries and fallbacks (17, 23, 25) come with those.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.cases.conftest import Ask
 from tests.conftest import Proxy
 from tests.fakes import recordings
 from tests.fakes.provider import Act, FakeProvider, streamed, whole
 
 CHAT = {"model": "gpt-4o", "messages": [], "stream": True}
 MESSAGES = {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": [], "stream": True}
+FOREIGN = [("openai.chat", "claude-sonnet-4-5"), ("anthropic.messages", "gpt-4o"), ("gemini", "gpt-4o")]
 OVERLOADED = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
 
 
@@ -45,6 +47,31 @@ async def test_c2_16_an_error_event_passes_and_is_remembered(
     assert got == b"".join(sent)
     row = await row_of(proxy, response)
     assert row["status"] == "failed" and "Overloaded" in row["error_message"]
+
+
+async def test_c2_16_an_error_event_is_told_to_a_chat_client_and_nothing_follows(
+    ask: Ask, proxy: Proxy, provider: FakeProvider, row_of: Any
+) -> None:
+    provider.will(streamed([*recordings.MESSAGES_STREAM[:2], *[recordings.MESSAGES_STREAM[3]] * 3, OVERLOADED]))
+    told = await ask("openai.chat", "claude-sonnet-4-5", stream=True)
+    *said, last = told.events
+    # OpenAI has no type for it; what it is called there is the contract of the vectors (033_c2a_err_overloaded_529).
+    assert {name: last["error"][name] for name in ("message", "type", "code")} == {
+        "message": "Overloaded",
+        "type": "server_error",
+        "code": "overloaded",
+    }
+    assert [choice["finish_reason"] for event in said for choice in event["choices"]] == [None] * len(said)
+    row = await row_of(proxy, told)
+    assert row["status"] == "failed" and "Overloaded" in row["error_message"]
+
+
+async def test_c2_16_a_failed_response_says_so_to_an_anthropic_client(ask: Ask, provider: FakeProvider) -> None:
+    error = {"error": {"message": "it went boom", "type": "server_error", "code": None}}
+    provider.will(streamed(recordings.CHAT_STREAM[:2], recordings.sse(error)))
+    told = await ask("anthropic.messages", "gpt-4o", stream=True)
+    assert told.events[-1]["type"] == "error" and told.events[-1]["error"]["message"] == "it went boom"
+    assert not [event for event in told.events if event["type"] in ("message_delta", "message_stop")]
 
 
 async def test_c2_17_an_error_first_is_no_200(proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession, row_of: Any) -> None:
@@ -67,6 +94,19 @@ async def test_c2_19_a_responses_stream_that_failed_says_so_after_it_was_created
     provider.will(streamed(b": nothing\n\n", Act.CUT))
     response, got = await post(client, proxy, "/responses", {"model": "gpt-4o", "input": "x", "stream": True})
     assert response.status == 502 and json.loads(got)["error"]["message"]
+
+
+@pytest.mark.parametrize("failure", [OVERLOADED, Act.CUT, Act.RESET])
+@pytest.mark.parametrize("said", [2, 4])
+async def test_c2_19_a_translated_responses_stream_fails_after_it_was_created(
+    ask: Ask, provider: FakeProvider, failure: bytes | Act, said: int
+) -> None:
+    provider.will(streamed(recordings.MESSAGES_STREAM[:said], failure))
+    told = await ask("openai.responses", "claude-sonnet-4-5", stream=True)
+    events = told.events
+    assert events[0]["type"] == "response.created" and events[-1]["type"] == "response.failed"
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert events[-1]["response"]["error"]["message"]
 
 
 @pytest.mark.parametrize("act", [Act.CUT, Act.RESET])
@@ -98,6 +138,27 @@ async def test_c2_23_retry_after_is_handed_on(proxy: Proxy, provider: FakeProvid
     assert (response.status, response.headers["retry-after"]) == (429, wait)
 
 
+@pytest.mark.parametrize(
+    ("dialect", "model"), [("openai.chat", "claude-sonnet-4-5"), ("anthropic.messages", "gpt-4o"), ("gemini", "gpt-4o")]
+)
+async def test_c2_23_retry_after_is_handed_on_to_foreign_clients(ask: Ask, provider: FakeProvider, dialect: str, model: str) -> None:
+    error = recordings.anthropic_error(429, "rate_limit_error") if model.startswith("claude") else recordings.openai_error(429)
+    provider.will(whole(error, 429, {"Retry-After": "7"}))
+    told = await ask(dialect, model)
+    assert (told.status, told.headers["retry-after"]) == (429, "7")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "model"), [("openai.chat", "claude-sonnet-4-5"), ("anthropic.messages", "gpt-4o"), ("gemini", "gpt-4o")]
+)
+async def test_c2_24_a_page_of_html_becomes_an_error_of_a_foreign_clients_dialect(
+    ask: Ask, provider: FakeProvider, dialect: str, model: str
+) -> None:
+    provider.will(whole(b"<html>" + b"x" * 100_000, 502, {"Content-Type": "text/html"}))
+    told = await ask(dialect, model)
+    assert told.status == 502 and len(told.text) < 3_000 and told.json["error"]["message"]
+
+
 async def test_c2_24_a_page_of_html_becomes_an_error_of_the_dialect(
     proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession
 ) -> None:
@@ -105,6 +166,14 @@ async def test_c2_24_a_page_of_html_becomes_an_error_of_the_dialect(
     response, got = await post(client, proxy, "/anthropic/v1/messages", MESSAGES)
     assert response.status == 502 and len(got) < 3_000
     assert json.loads(got)["error"]["type"] == "api_error"
+
+
+@pytest.mark.parametrize("dialect", ["openai.chat", "openai.responses", "anthropic.messages"])
+async def test_c2_25_googles_delay_reaches_foreign_clients(ask: Ask, provider: FakeProvider, dialect: str) -> None:
+    details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "13s"}]
+    provider.will(whole({"error": {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED", "details": details}}, 429))
+    told = await ask(dialect, "gemini-2.5-flash")
+    assert (told.status, told.headers["Retry-After"]) == (429, "13")
 
 
 @pytest.mark.parametrize("delay", ["13s", "12.3s"])

@@ -7,7 +7,7 @@
 | 53 | a call without arguments | here |
 | 57 | images by URL | tests/translate/test_images.py |
 | 59 | more stop words than Gemini takes | here |
-| 60 | a schema for the answer | here; tests/translate/test_output.py for all pairs |
+| 60 | a schema for the answer | here |
 | 61 | google-genai with nothing but a base URL | here |
 | 63 | limits and sampling for reasoning models | here (from `/v1/messages` and Gemini) |
 | 64 | system messages for reasoning models | here |

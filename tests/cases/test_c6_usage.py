@@ -8,9 +8,10 @@
 | 92 | the same answer streamed and not | here |
 | 93 | usage not asked for, and asked for | here; tests/relay/test_bytes.py |
 | 95 | Gemini's thoughts and tool prompts | here |
+| 96 | a chat model's usage for an Anthropic client | here |
 | 97 | a caller that leaves after some tokens | here; tests/relay/test_leaving.py |
 
-Cases 90 and 94 do not exist; 96 (`/v1/messages` on a chat provider) comes with translation.
+Cases 90 and 94 do not exist.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.cases.conftest import Ask
 from tests.conftest import Proxy
 from tests.fakes import recordings
 from tests.fakes.provider import Act, FakeProvider, streamed, whole
@@ -155,6 +157,26 @@ async def test_c6_95_geminis_thoughts_and_tool_prompts_are_in_the_sums(
     row = await row_of(proxy, response)
     names = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "total_request_tokens")
     assert tuple(row[name] for name in names) == (447, 169, 140, 616)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_c6_96_a_chat_models_usage_is_whole_for_an_anthropic_client(
+    ask: Ask, proxy: Proxy, provider: FakeProvider, row_of: Any, streams: bool
+) -> None:
+    """Also when the provider tells it behind the finish; Anthropic counts what was read from the cache apart."""
+    details = {"prompt_tokens_details": {"cached_tokens": 80}, "completion_tokens_details": {"reasoning_tokens": 6}}
+    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, **details}
+    chunk = {**recordings.CHAT, "object": "chat.completion.chunk", "choices": [], "usage": usage}
+    frames = [*recordings.CHAT_STREAM[:-1], *recordings.sse(chunk, "[DONE]")]
+    provider.will(streamed(frames) if streams else whole({**recordings.CHAT, "usage": usage}))
+    told = await ask("anthropic.messages", "gpt-4o", stream=streams)
+    counted = told.events[-2]["usage"] if streams else told.json["usage"]
+    assert (counted["input_tokens"], counted["cache_read_input_tokens"], counted["output_tokens"]) == (20, 80, 20)
+    row = await row_of(proxy, told)
+    names = ("prompt_tokens", "completion_tokens", "prompt_cache_hit_tokens", "reasoning_tokens")
+    assert tuple(row[name] for name in names) == (100, 20, 80, 6)
+    if streams:
+        assert provider.last.json["stream_options"] == {"include_usage": True}
 
 
 async def test_c6_97_what_a_caller_read_before_it_left_is_counted(proxy: Proxy, provider: FakeProvider, finished: Any) -> None:
