@@ -145,7 +145,7 @@ class Writer:
 
     def _begin(self, start: Start) -> dict[str, Any]:
         self._head = {
-            "id": start.id or self._context.new_id("chatcmpl-"),
+            "id": _id(start.id, self._context),
             "object": "chat.completion.chunk",
             "created": self._context.now,
             "model": start.model or self._context.model or "",
@@ -176,27 +176,33 @@ class Writer:
         return _frame({**head, "choices": [], "usage": write_usage(self._usage)}) + b"data: [DONE]\n\n"
 
 
+def _id(id: str | None, context: WriteContext) -> str:
+    """Ids of completions begin with `chatcmpl-`, whoever answered (Respan's own page shows it of Claude)."""
+    if id is None:
+        return context.new_id("chatcmpl-")
+    return id if id.startswith("chatcmpl-") else f"chatcmpl-{id}"
+
+
 def write_reply(events: Iterable[Event], context: WriteContext) -> bytes:
+    """A whole completion, with the members of Respan's own page and no others, but for what has more to say than null or zero."""
     reply = assemble(events)
     completion: dict[str, Any] = {
-        "id": reply.id or context.new_id("chatcmpl-"),
+        "id": _id(reply.id, context),
         "object": "chat.completion",
         "created": context.now,
         "model": reply.model or context.model or "",
         "choices": [_choice(choice, context) for choice in reply.choices or (Choice(),)],
     }
     if reply.usage is not None:
-        completion["usage"] = write_usage(reply.usage)
+        told = write_usage(reply.usage).items()
+        completion["usage"] = {name: value for name, value in told if not isinstance(value, dict) or any(value.values())}
     return orjson.dumps(completion)
 
 
 def _choice(choice: Choice, context: WriteContext) -> dict[str, Any]:
-    filtered = choice.finish == "filter"
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": choice.text or None,
-        "refusal": choice.refusal or (choice.explanation if filtered else None) or None,
-    }
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text or None}
+    if refusal := choice.refusal or (choice.explanation if choice.finish == "filter" else None):
+        message["refusal"] = refusal
     if reasoning := choice.reasoning:
         message["reasoning_content"] = reasoning
     signed = [part for part in choice.parts if isinstance(part, Reasoning) and part.opaque is not None]
@@ -211,12 +217,10 @@ def _choice(choice: Choice, context: WriteContext) -> dict[str, Any]:
     for part in choice.parts:
         if isinstance(part, Text) and part.signature is not None:
             message["extra_content"] = google_extra(part.signature)
-    return {
-        "index": choice.index,
-        "message": message,
-        "logprobs": _all_logprobs(choice.logprobs),
-        "finish_reason": FINISH_REASONS.get(choice.finish or "stop", "stop"),
-    }
+    written = {"index": choice.index, "message": message, "finish_reason": FINISH_REASONS.get(choice.finish or "stop", "stop")}
+    if choice.logprobs:
+        written["logprobs"] = _all_logprobs(choice.logprobs)
+    return written
 
 
 def _call(call: ToolCall, context: WriteContext) -> dict[str, Any]:
@@ -229,9 +233,7 @@ def _call(call: ToolCall, context: WriteContext) -> dict[str, Any]:
     return written
 
 
-def _all_logprobs(logprobs: tuple[Logprobs, ...]) -> dict[str, Any] | None:
-    if not logprobs:
-        return None
+def _all_logprobs(logprobs: tuple[Logprobs, ...]) -> dict[str, Any]:
     content = [token for told in logprobs if not told.refusal for token in told.tokens]
     refusal = [token for told in logprobs if told.refusal for token in told.tokens]
     return {"content": content or None, "refusal": refusal or None}

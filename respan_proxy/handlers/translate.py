@@ -18,7 +18,7 @@ from multidict import CIMultiDict
 from respan_proxy.config import Config
 from respan_proxy.dialects.asked import compact
 from respan_proxy.dialects.dialect import Dialect, ReplyWriter, WriteContext
-from respan_proxy.dialects.events import Event, Failure, Start
+from respan_proxy.dialects.events import Event, Failure
 from respan_proxy.dialects.names import NameMap
 from respan_proxy.dialects.profiles import profile_of
 from respan_proxy.dialects.request import ChatRequest, Losses
@@ -130,8 +130,6 @@ def answer_headers(reply: Reply) -> CIMultiDict[str]:
 def _retold(reply: Reply, exchange: Exchange, provider: Dialect, context: WriteContext, names: NameMap) -> Reply:
     client = exchange.dialect
     restore = names.restore() if names else _as_it_is
-    if client.name == "openai.chat":
-        restore = _with_chat_id(restore)
     headers = answer_headers(reply)
     body = reply.body
     if isinstance(body, Stream):
@@ -155,17 +153,6 @@ def _retold(reply: Reply, exchange: Exchange, provider: Dialect, context: WriteC
 
 def _as_it_is(event: Event) -> list[Event]:
     return [event]
-
-
-def _with_chat_id(restore: Callable[[Event], list[Event]]) -> Callable[[Event], list[Event]]:
-    """Ids of chat completions begin with `chatcmpl-`, also for Claude's (Respan's own page)."""
-
-    def told(event: Event) -> list[Event]:
-        if isinstance(event, Start) and event.id is not None and not event.id.startswith("chatcmpl-"):
-            event = replace(event, id=f"chatcmpl-{event.id}")
-        return restore(event)
-
-    return told
 
 
 def _streamed(writer: ReplyWriter, events: list[Event]) -> bytes:

@@ -67,7 +67,7 @@ def test_a_whole_exchange_answers_in_the_clients_words(vector: dict[str, Any]) -
     ]
     if vector["client_response_expected"]["status"] == 200:
         written = vectors.client(vector).write_reply(events, vectors.context(vector))
-        assert json.loads(written) == vector["client_response_expected"]["body"]
+        assert json.loads(written) == vectors.expected_body(vector)
 
 
 def test_every_vector_between_the_two_is_played() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -60,6 +62,37 @@ def body(told: dict[str, Any]) -> bytes:
     if "body" in told:
         return json.dumps(told["body"], ensure_ascii=False).encode()
     return told["body_utf8"].encode() if "body_utf8" in told else blob(told["raw"])
+
+
+def expected_stream(vector: dict[str, Any]) -> bytes:
+    """The stream a client is to get, byte for byte but for the ids of chat chunks: see `expected_body`."""
+    stream = blob(vector["client_response_expected"]["stream"])
+    return _CHAT_ID.sub(b'data: {"id":"chatcmpl-', stream) if vector["dialect_in"] == "openai.chat" else stream
+
+
+_CHAT_ID = re.compile(rb'data: \{"id":"(?!chatcmpl-)')
+
+
+def expected_body(vector: dict[str, Any]) -> dict[str, Any]:
+    """The whole answer a client is to get.
+
+    Where a vector and the example of Respan's own page differ, the page wins: ids of chat completions begin with `chatcmpl-`
+    (vectors keep `msg_...`), and a message without refusal, a choice without logprobs, and usage without details have no such
+    member (vectors hold nulls and zeros).
+    """
+    body: dict[str, Any] = copy.deepcopy(vector["client_response_expected"]["body"])
+    if vector["dialect_in"] != "openai.chat" or "choices" not in body:
+        return body
+    body["id"] = body["id"] if body["id"].startswith("chatcmpl-") else f"chatcmpl-{body['id']}"
+    for choice in body["choices"]:
+        if choice["logprobs"] is None:
+            del choice["logprobs"]
+        if choice["message"]["refusal"] is None:
+            del choice["message"]["refusal"]
+    for details in ("prompt_tokens_details", "completion_tokens_details"):
+        if not any(body["usage"][details].values()):
+            del body["usage"][details]
+    return body
 
 
 def counter() -> Callable[[str], str]:

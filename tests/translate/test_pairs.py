@@ -63,6 +63,28 @@ async def test_chat(gpt: openai.AsyncOpenAI, name: str) -> None:
     assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == recordings.TEXT
 
 
+@pytest.mark.parametrize("name", ["anthropic", "gemini"])
+async def test_a_chat_reply_has_the_members_of_the_documented_example_and_more_only_for_more(
+    gpt: openai.AsyncOpenAI, provider: FakeProvider, name: str
+) -> None:
+    ask: Any = {"model": MODELS[name], "messages": [{"role": "user", "content": "hi"}]}
+    counts: dict[str, Any] = {"usage": {"input_tokens": 7, "output_tokens": 3}}
+    if name == "gemini":
+        counts = {"usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10}}
+    provider.will(whole({**(recordings.GEMINI if name == "gemini" else recordings.MESSAGE), **counts}))
+    answer = json.loads((await gpt.chat.completions.with_raw_response.create(**ask)).text)
+    assert answer.keys() == {"id", "object", "created", "model", "choices", "usage"}
+    assert answer["usage"] == {"completion_tokens": 3, "prompt_tokens": 7, "total_tokens": 10}
+    [choice] = answer["choices"]
+    assert choice.keys() == {"index", "finish_reason", "message"}
+    assert choice["message"] == {"role": "assistant", "content": recordings.TEXT}
+    with_tools(provider, name, False)
+    told = await gpt.chat.completions.create(**ask, tools=[{"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}])
+    message = told.choices[0].message
+    assert {"role", "content", "tool_calls"} <= message.model_fields_set, "content is there, null, beside calls"
+    assert message.refusal is None and "refusal" not in message.model_fields_set
+
+
 @pytest.mark.parametrize("name", MODELS)
 async def test_chat_with_tools(gpt: openai.AsyncOpenAI, provider: FakeProvider, name: str) -> None:
     tools: Any = [{"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}]
