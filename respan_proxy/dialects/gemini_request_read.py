@@ -7,7 +7,7 @@ objects (`args`, `response`, schemas, labels) are the caller's own and stay as t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -224,7 +224,11 @@ class _Conversation:
         if role not in _ROLES:
             raise wrong(content.path("role"), role, "user or model")
         parts = [read for told in content.objects("parts") if (read := self._part(camel(told))) is not None]
-        self.turns.append(Turn(_ROLES[role], tuple(parts), content.path("parts")))
+        last = self.turns[-1] if self.turns else None
+        if role == "model" and last is not None and last.role == "assistant":  # an SDK's chat keeps every chunk of a stream
+            self.turns[-1] = Turn("assistant", tuple(_joined((*last.parts, *parts))), last.where)
+        else:
+            self.turns.append(Turn(_ROLES[role], tuple(parts), content.path("parts")))
 
     def _part(self, part: Asked) -> Part | None:
         text = part.text("text")
@@ -289,6 +293,24 @@ _PARTS: Mapping[str, Callable[[_Conversation, Asked, Opaque | None], Part]] = {
     "functionCall": _Conversation._call,
     "functionResponse": _Conversation._result,
 }
+
+
+def _joined(parts: Iterable[Part]) -> Iterator[Part]:
+    """Increments of one text, or of one thought, are one part; what is signed stays as it is."""
+    growing: Text | Reasoning | None = None
+    for part in parts:
+        if isinstance(growing, Text) and isinstance(part, Text) and growing.signature is None and part.signature is None:
+            growing = Text(growing.text + part.text)
+        elif isinstance(growing, Reasoning) and isinstance(part, Reasoning) and growing.opaque is None and part.opaque is None:
+            growing = Reasoning(growing.text + part.text)
+        else:
+            if growing is not None:
+                yield growing
+            growing = part if isinstance(part, (Text, Reasoning)) else None
+            if growing is None:
+                yield part
+    if growing is not None:
+        yield growing
 
 
 def _response(response: Asked) -> tuple[list[Text | Attachment], bool]:
