@@ -18,7 +18,8 @@ from respan_proxy.errors import Kind, ProxyError
 FinishReason = Literal["stop", "stop_sequence", "tool", "length", "context", "filter", "pause"]
 Provider = Literal["anthropic", "gemini", "openai"]
 _PROVIDERS: Mapping[str, Provider] = {"anthropic": "anthropic", "gemini": "gemini", "openai": "openai"}
-_TAGGED = re.compile(r"gw1\.(anthropic|gemini|openai)\.(redacted:)?(.+)", re.DOTALL)
+_TAGGED = re.compile(r"gw1\.(anthropic|gemini|openai)\.(?:([A-Za-z0-9_-]{1,64}):)?(.+)", re.DOTALL)
+_REDACTED = "redacted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +29,22 @@ class Opaque:
     provider: Provider
     data: str
     redacted: bool = False  # Anthropic's redacted_thinking: the data is the whole block
+    id: str | None = None
+    """The item it came in, where the two belong together: OpenAI refuses encrypted content under any other id."""
 
     def tagged(self) -> str:
-        """As it travels inside a foreign dialect's field: `gw1.gemini.SIG`, `gw1.anthropic.redacted:DATA`."""
-        return f"gw1.{self.provider}.{'redacted:' if self.redacted else ''}{self.data}"
+        """As it travels inside a foreign dialect's field: `gw1.gemini.SIG`, `gw1.anthropic.redacted:DATA`, `gw1.openai.ID:DATA`."""
+        name = _REDACTED if self.redacted else self.id
+        return f"gw1.{self.provider}.{name}:{self.data}" if name else f"gw1.{self.provider}.{self.data}"
 
     @classmethod
     def untagged(cls, tagged: str) -> Opaque | None:
         """The reverse; None of what carries no tag of ours."""
         found = _TAGGED.fullmatch(tagged)
-        return cls(_PROVIDERS[found[1]], found[3], found[2] is not None) if found else None
+        if found is None:
+            return None
+        redacted = found[2] == _REDACTED
+        return cls(_PROVIDERS[found[1]], found[3], redacted, None if redacted else found[2])
 
 
 @dataclass(frozen=True, slots=True)

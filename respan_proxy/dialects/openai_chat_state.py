@@ -24,17 +24,20 @@ def detail_state(detail: Mapping[str, Any]) -> Opaque | None:
     provider = _PROVIDER.get(format) if isinstance(format, str) else None
     if provider is None:
         return None
+    id = text_of(detail.get("id"))
     if data := text_of(detail.get("data")):
-        return Opaque(provider, data, redacted=provider == "anthropic")
+        return Opaque(provider, data, redacted=provider == "anthropic", id=id)
     signature = text_of(detail.get("signature"))
-    return Opaque(provider, signature) if signature else None
+    return Opaque(provider, signature, id=id) if signature else None
 
 
 def detail(text: str, opaque: Opaque, index: int) -> dict[str, Any]:
     """A block of thinking as a `reasoning_details` entry."""
+    named = {"id": opaque.id} if opaque.id else {}
+    where = {"format": _FORMAT[opaque.provider], **named, "index": index}
     if opaque.redacted:
-        return {"type": "reasoning.encrypted", "data": opaque.data, "format": _FORMAT[opaque.provider], "index": index}
-    return {"type": "reasoning.text", "text": text, "signature": opaque.data, "format": _FORMAT[opaque.provider], "index": index}
+        return {"type": "reasoning.encrypted", "data": opaque.data, **where}
+    return {"type": "reasoning.text", "text": text, "signature": opaque.data, **where}
 
 
 def google_signature(extra: object) -> Opaque | None:

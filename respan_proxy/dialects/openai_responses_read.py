@@ -242,7 +242,7 @@ class Reader:
                     self._think(said, index, paragraph, events)
         encrypted = text(item.get("encrypted_content"))
         if encrypted or thought:
-            events.append(ReasoningEnd(Opaque("openai", encrypted) if encrypted else None))
+            events.append(ReasoningEnd(Opaque("openai", encrypted, id=text(item.get("id"))) if encrypted else None))
 
 
 _CALLS: Mapping[str, str] = {"function_call": "arguments", "custom_tool_call": "input"}

@@ -21,6 +21,7 @@ from respan_proxy.dialects.events import (
     ReasoningDelta,
     ReasoningEnd,
     RefusalDelta,
+    Signature,
     Start,
     TextDelta,
     ToolDelta,
@@ -121,6 +122,8 @@ class Writer:
                 self._say("refusal", text)
             case ReasoningEnd(opaque):
                 self._thought(opaque)
+            case Signature(opaque):
+                self._signed(opaque)
             case ToolStart():
                 self._tool_start(event)
             case ToolEnd(index):
@@ -249,6 +252,13 @@ class Writer:
             self._close_block()
             self._sealed(encrypted)
 
+    def _signed(self, opaque: Opaque) -> None:
+        """Gemini signed the text that follows: as with its calls, the signature is an item before it."""
+        if encrypted := self._encrypted(opaque):
+            self._begun()
+            self._close_block()
+            self._sealed(encrypted)
+
     def _sealed(self, encrypted: dict[str, str]) -> None:
         item = {"id": self._context.new_id("rs_"), "type": "reasoning", "summary": [], **encrypted}
         self._emit("response.output_item.done", output_index=self._open_item(item), item=item)
@@ -256,7 +266,7 @@ class Writer:
     def _encrypted(self, opaque: Opaque | None) -> dict[str, str]:
         if opaque is None or not self._context.encrypted_reasoning:
             return {}
-        return {"encrypted_content": opaque.data if opaque.provider == "openai" else opaque.tagged()}
+        return {"encrypted_content": opaque.tagged() if opaque.id or opaque.provider != "openai" else opaque.data}
 
     def _settle(self, block: _Block) -> str:
         """Write what was said into the open part; returns it."""

@@ -293,7 +293,7 @@ class _Conversation:
         shown = item.objects("summary") or item.objects("content")
         text = "\n\n".join(said for part in shown if (said := part.text("text")))
         encrypted = item.text("encrypted_content")
-        opaque = (Opaque.untagged(encrypted) or Opaque("openai", encrypted)) if encrypted else None
+        opaque = (Opaque.untagged(encrypted) or Opaque("openai", encrypted, id=item.text("id"))) if encrypted else None
         if text or opaque:
             self._assistant([Reasoning(text, opaque)], item)
 

@@ -142,7 +142,8 @@ class _Writing:
                         self.losses.add("messages.reasoning")
                     return
                 summary = [{"type": "summary_text", "text": text}] if text else []
-                yield {"type": "reasoning", "id": self._id("rs_"), "summary": summary, "encrypted_content": opaque.data}
+                # the service checks that what is encrypted came in the item of this id
+                yield {"type": "reasoning", "id": opaque.id or self._id("rs_"), "summary": summary, "encrypted_content": opaque.data}
             case ToolCall(id, name, arguments, custom):
                 called = {"call_id": legal_id(id or "", RESPONSES_IDS), "name": self.naming.legal(name)}
                 if custom:

@@ -80,7 +80,7 @@ class TestReading:
         assert request.turns[1] == Turn(
             "assistant",
             (
-                Reasoning("t", Opaque("openai", "ENC")),
+                Reasoning("t", Opaque("openai", "ENC", id="rs_1")),
                 Text("ok"),
                 ToolCall("c1", "f", "{}"),
                 ToolCall("c2", "patch", "*** Begin", True),
@@ -410,10 +410,10 @@ class TestWriting:
         assert written(asked(user="u"), Profile(user_field="user"))[0]["user"] == "u"
 
     def test_reasoning_of_others_is_left_out_and_its_own_goes_back(self) -> None:
-        parts = (Reasoning("x", Opaque("anthropic", "S")), Reasoning("y"), Reasoning("z", Opaque("openai", "E")), Text("a"))
+        parts = (Reasoning("x", Opaque("anthropic", "S")), Reasoning("y"), Reasoning("z", Opaque("openai", "E", id="rs_z")), Text("a"))
         body, notices = written(asked(USER, Turn("assistant", parts, "w"), USER))
         assert body["input"][1:3] == [
-            {"type": "reasoning", "id": "rs_0000", "summary": [{"type": "summary_text", "text": "z"}], "encrypted_content": "E"},
+            {"type": "reasoning", "id": "rs_z", "summary": [{"type": "summary_text", "text": "z"}], "encrypted_content": "E"},
             {"type": "message", "role": "assistant", "content": "a"},
         ]
         assert notices == ["messages.reasoning:dropped"]
