@@ -7,11 +7,12 @@ from typing import Any
 
 from anthropic.types.message_create_params import MessageCreateParams
 from openai.types.chat.completion_create_params import CompletionCreateParams
+from openai.types.responses import ResponseCreateParams
 
 from respan_proxy.dialects import DIALECTS
 from respan_proxy.dialects.names import NameMap
 from respan_proxy.dialects.request import Losses, Profile
-from tests.dialects.typed import complaints
+from tests.dialects.typed import complaints, gemini_types
 
 LEGACY = {"temperature", "top_p", "top_k"}  # of version 2023-06-01: gone from the types of anthropic 2.x
 EXTENSIONS = {"top_k", "random_seed"}  # of compatible servers
@@ -51,7 +52,12 @@ def to_chat(profile: Profile | None = None, /, **members: Any) -> Crossed:
 
 def assert_typed(dialect: str, body: dict[str, Any]) -> None:
     """The official SDK's own types allow the body."""
-    if dialect == "anthropic.messages":
-        assert complaints({name: value for name, value in body.items() if name not in LEGACY}, MessageCreateParams) == []
-    else:
-        assert complaints({name: value for name, value in body.items() if name not in EXTENSIONS}, CompletionCreateParams) == []
+    match dialect:
+        case "anthropic.messages":
+            assert complaints({name: value for name, value in body.items() if name not in LEGACY}, MessageCreateParams) == []
+        case "openai.chat":
+            assert complaints({name: value for name, value in body.items() if name not in EXTENSIONS}, CompletionCreateParams) == []
+        case "openai.responses":
+            assert complaints(body, ResponseCreateParams) == []
+        case _:
+            gemini_types(body)
