@@ -184,8 +184,8 @@ def _gemini(turn: Turn, asked: Mapping[str, Any]) -> _Said:
     if turn.text:
         parts.append({"text": turn.text})
     parts += [{"functionCall": {"name": name, "args": arguments}} for name, arguments in turn.calls]
-    if turn.thought:  # on the first part that is no thought
-        parts[1]["thoughtSignature"] = SIGNATURE
+    if turn.thought:  # on the first call; without calls, on the last part
+        next((part for part in parts if "functionCall" in part), parts[-1])["thoughtSignature"] = SIGNATURE
 
     def candidate(parts: list[dict[str, Any]]) -> dict[str, Any]:
         return {"content": {"parts": parts, "role": "model"}, "index": 0}
