@@ -16,7 +16,7 @@ from multidict import CIMultiDict, MultiMapping
 from respan_proxy.config import Provider
 from respan_proxy.dialects.dialect import Dialect
 from respan_proxy.dialects.observe import Observed
-from respan_proxy.dialects.request import ChatRequest
+from respan_proxy.dialects.request import ChatRequest, Profile
 from respan_proxy.errors import ProxyError, RequestRejected, UpstreamInterrupted
 from respan_proxy.respan.endpoints import Endpoint
 from respan_proxy.respan.params import Params
@@ -154,13 +154,14 @@ class Caller:
 NOBODY = Caller()
 NO_PARAMS = Params()
 NO_HEADERS: Mapping[str, str] = {}
+NO_PROFILE = Profile()
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a request goes: the provider, the dialect spoken there, the model name sent, and the secret it travels with.
 
-    `stands_in`: the built-in provider answers for one that nobody has a key for.
+    `profile` is what is known about the model there; `stands_in`: the built-in provider answers for one that nobody has a key for.
     """
 
     provider: Provider
@@ -169,6 +170,7 @@ class Target:
     secret: str | None = field(default=None, repr=False)
     secret_is_callers: bool = False
     stands_in: bool = False
+    profile: Profile = NO_PROFILE
 
 
 @dataclass(slots=True)

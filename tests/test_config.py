@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from respan_proxy.config import Config, Listen, Provider, digest, parse, parse_env_file
 from respan_proxy.config.document import example, tables
 from respan_proxy.config.kinds import Unfit, literal, parse_listen
-from respan_proxy.config.options import KEYS, OPTIONS, PROVIDER, ROUTE, Option, default_of
+from respan_proxy.config.options import KEYS, OPTIONS, PROFILES, PROVIDER, ROUTE, Option, default_of
 from respan_proxy.config.parsing import default_database
 from respan_proxy.dialects import DIALECTS, catalog
+from respan_proxy.dialects.profiles import MEMBERS
 from respan_proxy.errors import ConfigError, RequestRejected
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +74,8 @@ def test_example_uncommented_shows_every_option_of_keys_and_providers() -> None:
     assert set(shown["routes"]["gpt-*"]) == {option.name for option in ROUTE}
     assert set(shown["keys"][0]) == {option.name for option in KEYS} - {"digest"}, "key and digest exclude each other"
     assert "# digest = " in text
+    assert set(shown["profiles"][0]) == {option.name for option in PROFILES}
+    shown["profiles"][0]["providers"] = ["openai"]
     parse(shown, {"OPENAI_API_KEY": "sk-1", "RESPAN_API_KEY": "k"})
 
 
@@ -565,3 +568,44 @@ def test_no_env_file_breaks_reading(text: str) -> None:
 )
 def test_quoted_values_of_an_env_file_survive(values: dict[str, str]) -> None:
     assert parse_env_file("\n".join(f"{name}='{value}'" for name, value in values.items())) == values
+
+
+# [[profiles]]
+
+
+def test_every_fact_of_a_profile_is_an_option() -> None:
+    assert {option.name for option in PROFILES} == MEMBERS | {"models", "providers"}
+
+
+def test_a_users_profile_holds_over_what_is_known_for_the_models_and_providers_it_names() -> None:
+    rule = {"models": ["o3*"], "providers": ["openai"], "refuses": ["-stop"], "max_tokens": 7, "user_field": "", "efforts": ["low"]}
+    config = parse({"profiles": [rule, {"models": ["o3-mini"], "max_tokens": 9}]}, {})
+    known = parse({}, {}).profile("openai", "o3")
+    profile = config.profile("openai", "o3")
+    assert profile == replace(known, refuses=known.refuses - {"stop"}, max_tokens=7, user_field=None, efforts=("low",))
+    assert config.profile("openai", "o3-mini").max_tokens == 9
+    assert config.profile("openrouter", "o3") == parse({}, {}).profile("openrouter", "o3")
+
+
+@pytest.mark.parametrize(
+    ("rule", "complaint"),
+    [
+        ({"max_token": 5}, "profiles[1].max_token: found an unknown key, expected a known key; did you mean max_tokens?"),
+        ({"max_tokens": 0}, "profiles[1].max_tokens: found a number 0, expected a whole number above 0"),
+        ({"thinking": "deep"}, "profiles[1].thinking: found a string 'deep', expected one of"),
+        ({"models": "o3"}, "profiles[1].models: found a string 'o3', expected a list of globs"),
+        ({"models": []}, "profiles[1].models: found a list [], expected a list of globs"),
+        ({"efforts": ["huge"]}, "profiles[1].efforts: found a list ['huge'], expected a list out of"),
+        ({"providers": ["azure"]}, "providers: found a string 'azure', expected a provider's name, or a glob; did you mean azure_openai?"),
+        ({"providers": ["opneai"]}, "did you mean openai?"),
+    ],
+)  # fmt: skip
+def test_a_profile_with_a_mistake_is_refused_naming_key_found_and_expected(rule: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse({"profiles": [rule]}, {}, "my.toml")
+    assert complaint in caught.value.problems[0] and caught.value.problems[0].startswith("my.toml: ")
+
+
+def test_profiles_must_be_tables() -> None:
+    with pytest.raises(ConfigError, match=r"profiles: found a table, expected \[\[profiles\]\] tables"):
+        parse({"profiles": {"models": ["x"]}}, {})

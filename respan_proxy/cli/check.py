@@ -44,6 +44,9 @@ def report(config: Config) -> Iterator[str]:
         yield f"  {name} -> {to}"
     if config.default_model:
         yield f"  every name that nobody serves -> {config.default_model}"
+    for rule in config.profiles:
+        about = f"{', '.join(rule.models.patterns)} at {', '.join(rule.providers.patterns)}"
+        yield f"profile     {about}: {', '.join(rule.facts) or 'nothing said'}"
 
 
 def leading_nowhere(config: Config) -> Iterator[str]:

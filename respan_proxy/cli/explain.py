@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
 
 import click
 
@@ -27,22 +30,27 @@ def explain(ctx: click.Context, /, model: str, provider: str | None, as_json: bo
         ctx.exit(1)
 
 
-def ways_of(model: str, config: Config, pin: str | None = None) -> list[dict[str, str]]:
-    """One entry per endpoint: `endpoint`, `dialect`, and either `provider`, `model`, `url`, `reason` (and `translated_to`) or `refused`."""
+def ways_of(model: str, config: Config, pin: str | None = None) -> list[dict[str, Any]]:
+    """One entry per endpoint: `endpoint`, `dialect`, and either `refused`, or `provider`, `model`, `url`, `reason`.
+
+    `translated_to` where the provider is asked in another dialect, `profile` what is known about its model.
+    """
     from respan_proxy.errors import RequestRejected
     from respan_proxy.policy.routing import DOORS, doors, route, spoken
     from respan_proxy.respan.endpoints import at_provider
 
     ways = []
     for endpoint in doors(model):
-        way = {"endpoint": DOORS[endpoint.dialect], "dialect": endpoint.dialect}
+        way: dict[str, Any] = {"endpoint": DOORS[endpoint.dialect], "dialect": endpoint.dialect}
         try:
             found = route(model, endpoint, config, pin=pin)
             name = found.model or model
-            dialect = spoken(found.provider, endpoint, name)
+            dialect = spoken(found.provider, endpoint, name, config)
             path = endpoint.path if dialect == endpoint.dialect else at_provider(dialect, endpoint.kind)[0]
             url = "in this process" if found.provider.built_in else found.provider.url(path, name, version=endpoint.version)
             way |= {"provider": found.provider.name, "model": name, "url": url, "reason": found.reason}
+            if not found.provider.built_in:
+                way["profile"] = facts_of(found.provider.name, name, config)
             if dialect != endpoint.dialect:
                 way["translated_to"] = dialect
         except RequestRejected as refusal:
@@ -51,13 +59,32 @@ def ways_of(model: str, config: Config, pin: str | None = None) -> list[dict[str
     return ways
 
 
-def told(model: str, ways: list[dict[str, str]]) -> str:
+def facts_of(provider: str, model: str, config: Config) -> dict[str, Any]:
+    """What is known about a model where it differs from most, by the names that `[[profiles]]` has for it."""
+    from respan_proxy.dialects.request import Profile
+
+    profile, usual = config.profile(provider, model), Profile(model=model)
+    known = {fact.name: getattr(profile, fact.name) for fact in fields(Profile)}
+    return {name: _plain(value) for name, value in known.items() if value != getattr(usual, name)}
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value
+
+
+def told(model: str, ways: list[dict[str, Any]]) -> str:
     """The ways in words: each outcome once, with the endpoints that come to it and where each would send the request."""
     outcomes: dict[str, list[str]] = {}
     for way in ways:
         if "provider" in way:
-            outcome = f"to {way['provider']}, as model {way['model']!r}: {way['reason']}"
+            outcome = f"to {way['provider']}, as model {way['model']!r}: {way['reason']}{_facts(way.get('profile', {}))}"
             outcomes.setdefault(outcome, []).append(f"{way['endpoint']:<54}-> {way['url']}")
         else:
             outcomes.setdefault(f"refused: {way['refused']}", []).append(way["endpoint"])
     return "\n".join([model, *(f"  {outcome}\n" + "\n".join(f"    {line}" for line in lines) for outcome, lines in outcomes.items())])
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    from respan_proxy.config.kinds import literal
+
+    return "\n    known of it: " + ", ".join(f"{name} = {literal(value)}" for name, value in facts.items()) if facts else ""

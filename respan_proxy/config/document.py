@@ -9,7 +9,7 @@ import sys
 from textwrap import fill
 
 from respan_proxy.config.kinds import literal
-from respan_proxy.config.options import KEYS, OPTIONS, PROVIDER, ROUTE, Option, default_of, in_section
+from respan_proxy.config.options import KEYS, OPTIONS, PROFILES, PROVIDER, ROUTE, Option, default_of, in_section
 from respan_proxy.dialects import catalog
 
 _SECTION_WHY = {
@@ -56,6 +56,12 @@ _CUSTOM = """\
 """
 
 
+_PROFILES_HEAD = """\
+# Facts about models, where a translation between dialects needs them. Every table whose globs fit says its part, later ones over earlier
+# ones, all of them over respan_proxy/dialects/profiles.toml (`respan-proxy explain MODEL` shows what holds). One table per fact is fine.
+"""
+
+
 def example(*, commented: bool = False) -> str:
     """Every option with its default and one line of why. `commented` puts `#` before those that hold: the starter."""
     mark = "# " if commented else ""
@@ -70,6 +76,7 @@ def example(*, commented: bool = False) -> str:
     parts.append(_ROUTES + _samples(ROUTE))
     parts.append(_provider_head() + "# [providers.openai]\n" + _samples(PROVIDER))
     parts.append(_CUSTOM)
+    parts.append(_PROFILES_HEAD + "# [[profiles]]\n" + _samples(PROFILES))
     return "\n".join(parts)
 
 
@@ -82,6 +89,7 @@ def tables() -> str:
     parts.append("### `[[keys]]`: keys of our own\n\n" + _rows([(option, option.default) for option in KEYS]))
     parts.append('### `[routes."GLOB"]`: what holds for calls of a model\n\n' + _rows([(option, option.default) for option in ROUTE]))
     parts.append("### `[providers.NAME]`: a provider\n\n" + _rows([(option, option.default) for option in PROVIDER]))
+    parts.append("### `[[profiles]]`: facts about models\n\n" + _rows([(option, option.default) for option in PROFILES]))
     parts.append("### Providers known by name\n\n" + _known())
     return "\n".join(parts)
 

@@ -105,6 +105,19 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(item) for item in value)
 
 
+def _globs(value: object) -> tuple[str, ...]:
+    found = _texts(value)
+    if not found or not all(glob.lstrip("!") for glob in found):
+        raise Unfit
+    return found
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise Unfit
+    return value
+
+
 def _table(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise Unfit
@@ -207,9 +220,11 @@ def _digest(value: object) -> str:
 TEXT = Kind("a string", _text, literal)
 FLAG = Kind("true or false", _flag, literal)
 NUMBER = Kind("a number, not negative", _number, literal)
+COUNT = Kind("a whole number above 0", _count, literal)
 SECONDS = Kind("a number of seconds above 0", _wait, literal)
 SIZE = Kind('a size: bytes as a number, or a string like "64 MB" or "2 GiB"', _size, _write_size)
 TEXTS = Kind("a list of strings", _texts, literal)
+GLOBS = Kind('a list of globs, like ["gpt-5*", "!gpt-5-mini*"]', _globs, literal)
 ORIGINS = Kind('a list of origins as browsers send them: "https://host[:port]", no path, no "*"', _origins, literal)
 TABLE = Kind("a table of strings", _table, literal)
 LISTEN = Kind('"HOST:PORT" or "unix:PATH"', _listen, literal)

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from respan_proxy.config.kinds import (
+    COUNT,
     DIGEST,
     FLAG,
+    GLOBS,
     HEADER,
     HEADERS,
     LISTEN,
@@ -27,6 +29,7 @@ from respan_proxy.config.kinds import (
 )
 from respan_proxy.config.values import Config
 from respan_proxy.dialects import catalog
+from respan_proxy.dialects.efforts import EFFORTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +236,39 @@ ROUTE = (
     ),
 )
 
-SECTIONS = (*dict.fromkeys(option.section for option in OPTIONS), "keys", "models", "routes", "providers")
+
+def _profile(name: str, kind: Kind, why: str, default: str, sample: object) -> Option:
+    return Option("profiles", name, kind, why, default=default, sample=sample)
+
+
+# What `Profile` in dialects/request.py explains at length; the names are its members.
+PROFILES = (
+    _profile("models", GLOBS, 'which: globs on the name at the provider, in lower case; "!" in front excludes', '["*"]', ("qwen3*",)),
+    _profile("providers", GLOBS, "at which providers", '["*"]', ("my_vllm",)),
+    _profile("dialect", choice(*DIALECTS), "the dialect it is asked in, where its provider has several", "any", "openai.chat"),
+    _profile("version", TEXT, "anthropic-version of translated requests", '"2023-06-01"', "2023-06-01"),
+    _profile("sampling", FLAG, "takes temperature, top_p, top_k; at OpenAI also penalties, logprobs and logit_bias", "true", True),
+    _profile("refuses", TEXTS, 'members that a translation leaves out; adds up, "-name" takes one out again', "[]", ("stop", "-verbosity")),
+    _profile("extra_params", TEXTS, 'members beyond its dialect that it takes; adds up, "-name" takes one out again', "[]", ("top_k",)),
+    _profile("thinking", choice("adaptive", "budget", "level", "none"), "the form of its thinking", "by its dialect", "none"),
+    _profile("thinking_default_on", FLAG, "thinks unless told not to", "false", False),
+    _profile("efforts", texts_of(*EFFORTS), "the efforts it takes, from least to most", "all of its dialect's", ("low", "high")),
+    _profile("structured", FLAG, "takes a JSON schema for its answer", "true", False),
+    _profile("max_tokens", COUNT, "the most it can be asked for", "unknown", 32768),
+    _profile("default_max_tokens", COUNT, "sent where the dialect demands a limit and the caller gave none", "8192", 8192),
+    _profile("max_tokens_field", choice("max_completion_tokens", "max_tokens"), "what its limit is called", "the provider's", "max_tokens"),
+    _profile(
+        "user_field", choice("safety_identifier", "user", ""), "what the user's id is called; empty: nothing", "the provider's", "user"
+    ),
+    _profile("seed_field", TEXT, "what the seed is called; empty: it takes none", '"seed"', "random_seed"),
+    _profile("max_stops", COUNT, "how many stop strings it takes", "4", 4),
+    _profile("call_ids", choice("any", "nine"), "ids of calls; nine: exactly nine letters and digits", '"any"', "any"),
+    _profile("encrypted_reasoning", FLAG, "ask for reasoning.encrypted_content (Responses)", "false", False),
+    _profile("mid_system", FLAG, "takes system messages in the middle of a conversation (Claude)", "false", False),
+    _profile("replays_reasoning", FLAG, "wants its reasoning_content back in turns that call tools", "false", False),
+)
+
+SECTIONS = (*dict.fromkeys(option.section for option in OPTIONS), "keys", "models", "routes", "providers", "profiles")
 
 
 def default_of(option: Option) -> object:

@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import NOTHING, Globs
+from respan_proxy.dialects.profiles import Rule, profile_of
+from respan_proxy.dialects.request import Profile
 from respan_proxy.errors import RequestRejected
 
 Content = Literal["full", "errors", "none"]
@@ -312,11 +314,23 @@ class Config:
     models: Mapping[str, str] = field(default_factory=dict)
     routes: tuple[ModelRules, ...] = ()
     providers: Mapping[str, Provider] = field(default_factory=dict)
+    profiles: tuple[Rule, ...] = ()
+    """The user's own, which come after those we know."""
     warnings: tuple[str, ...] = ()
     # Twenty patterns are 6 us a request, of a hundred in all: remembered by name, and forgotten when callers invent too many.
     _serving: dict[str, tuple[tuple[Provider, ...], tuple[Provider, ...]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _profiles: dict[tuple[str, str], Profile] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def profile(self, provider: str, model: str) -> Profile:
+        """What is known about a provider's model, the user's own rules included."""
+        found = self._profiles.get((provider, model))
+        if found is None:
+            if len(self._profiles) >= NAMES_REMEMBERED:
+                self._profiles.clear()
+            found = self._profiles[provider, model] = profile_of(provider, model, self.profiles)
+        return found
 
     def serving(self, model: str) -> tuple[tuple[Provider, ...], tuple[Provider, ...]]:
         """(the providers whose `models` name it, those whose family it belongs to), in the order of the configuration."""

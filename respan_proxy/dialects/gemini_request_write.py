@@ -252,7 +252,9 @@ class _Writing:
                 if extra.path.startswith("generationConfig.")
             }
         if request.max_tokens is not None:
-            config["maxOutputTokens"] = request.max_tokens
+            tokens = config["maxOutputTokens"] = min(request.max_tokens, self.profile.max_tokens or request.max_tokens)
+            if tokens < request.max_tokens:
+                self.losses.add("max_tokens", "clamped")
         config |= self._sampling()
         if request.n is not None and request.n > 1:
             config["candidateCount"] = request.n

@@ -42,12 +42,12 @@ class Rule:
 
 @cache
 def rules() -> Sequence[Rule]:
-    tables = tomllib.loads(files(__package__).joinpath("profiles.toml").read_text("utf-8"))["profile"]
+    tables = tomllib.loads(files(__package__).joinpath("profiles.toml").read_text("utf-8"))["profiles"]
     return tuple(Rule.of(table) for table in tables)
 
 
 def profile_of(provider: str, model: str, more: Iterable[Rule] = ()) -> Profile:
-    """What is known about a provider's model; `more` are the user's rules, which come last."""
+    """What is known about a provider's model; `more` are the user's rules, which come last (`Config.profile` passes them)."""
     profile = _known(provider, model)
     for rule in more:
         profile = rule.told(profile, provider, model)
@@ -67,6 +67,6 @@ def _value(profile: Profile, fact: str, value: Any) -> Any:
     if fact in _SETS:
         removed = {name[1:] for name in value if name.startswith("-")}
         return (getattr(profile, fact) - removed) | {name for name in value if not name.startswith("-")}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return tuple(value)
     return None if value == "" else value

@@ -295,7 +295,9 @@ class _Writing:
         request = self.request
         members: dict[str, Any] = {}
         if request.max_tokens is not None:
-            members["max_output_tokens"] = max(request.max_tokens, _MIN_TOKENS)
+            tokens = members["max_output_tokens"] = max(min(request.max_tokens, self.profile.max_tokens or request.max_tokens), _MIN_TOKENS)
+            if tokens < request.max_tokens:
+                self.losses.add("max_tokens", "clamped")
             if request.max_tokens < _MIN_TOKENS:
                 self.losses.add("max_tokens", f"raised_to_{_MIN_TOKENS}")
         for name, value in (("temperature", request.temperature), ("top_p", request.top_p)):

@@ -11,7 +11,6 @@ from multidict import CIMultiDict
 from respan_proxy.dialects import counts
 from respan_proxy.dialects.asked import compact
 from respan_proxy.dialects.observe import Observed
-from respan_proxy.dialects.profiles import profile_of
 from respan_proxy.exchange import Exchange, Next, Outgoing, Reply
 from respan_proxy.handlers.send import bound
 from respan_proxy.handlers.translate import answer_headers, asked, error_retold
@@ -32,7 +31,7 @@ async def count_tokens(exchange: Exchange, call_next: Next) -> Reply:
     if not counts.can_count(target.dialect.name):
         return _estimate(exchange, members)
     request = counts.read_count_request(client, members, exchange.model)
-    profile = profile_of(target.provider.name, target.model or request.model)
+    profile = target.profile
     written = counts.write_count_request(target.dialect.name, replace(request, model=profile.model or request.model), profile)
     path, query = at_provider(target.dialect.name, "count")
     exchange.outgoing = Outgoing(compact(written, "request").encode(), path, query)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import DIALECTS
 from respan_proxy.errors import ProxyError, TooLarge, UpstreamUnavailable
-from respan_proxy.exchange import Attempt, Exchange, Handler, Next, Reply, Target
+from respan_proxy.exchange import NO_PROFILE, Attempt, Exchange, Handler, Next, Reply, Target
 from respan_proxy.handlers.send import bound
 from respan_proxy.policy import planning, routing
 from respan_proxy.policy.credentials import secret_for
@@ -43,9 +43,10 @@ def fallback(config: Config, listed: Callable[[], Mapping[str, Collection[str]]]
         endpoint, caller = exchange.endpoint, exchange.caller
         way = decide(model, endpoint, exchange.request.headers.get(PIN_HEADER), caller.credential)
         secret, is_callers = secret_for(way.provider, caller, config, endpoint.dialect)
-        dialect = DIALECTS[routing.spoken(way.provider, endpoint, way.model)]
+        dialect = DIALECTS[routing.spoken(way.provider, endpoint, way.model, config)]
+        profile = config.profile(way.provider.name, way.model) if way.model is not None else NO_PROFILE
         _refuse_too_large(exchange, way.provider)
-        view = exchange.toward(Target(way.provider, dialect, way.model, secret, is_callers, way.stands_in), clock())
+        view = exchange.toward(Target(way.provider, dialect, way.model, secret, is_callers, way.stands_in, profile), clock())
         view.warnings += way.warnings
         if way.stands_in:
             view.warnings.append("model:answered_by_echo")

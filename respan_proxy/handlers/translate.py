@@ -20,7 +20,6 @@ from respan_proxy.dialects.asked import compact
 from respan_proxy.dialects.dialect import Dialect, ReplyWriter, WriteContext
 from respan_proxy.dialects.events import Event, Failure
 from respan_proxy.dialects.names import NameMap
-from respan_proxy.dialects.profiles import profile_of
 from respan_proxy.dialects.request import ChatRequest, Losses
 from respan_proxy.errors import UpstreamInterrupted
 from respan_proxy.exchange import Asked, Exchange, Handler, Next, Outgoing, Reply, Stream
@@ -41,7 +40,7 @@ def translate(config: Config) -> Handler:
         understanding = await understood(exchange)
         members, request = understanding.members, understanding.request
         losses = Losses()
-        profile = profile_of(target.provider.name, target.model or request.model)
+        profile = target.profile
         if target.dialect.write_request is None:
             raise RuntimeError(f"{target.dialect.name} writes no requests")
         written = target.dialect.write_request(replace(request, model=profile.model or request.model), profile, losses)

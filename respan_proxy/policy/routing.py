@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import catalog
-from respan_proxy.dialects.profiles import profile_of
 from respan_proxy.errors import MissingCredentials, RequestRejected, UnknownModel
 from respan_proxy.policy.credentials import may_forward, may_forward_anywhere, missing
 from respan_proxy.respan.endpoints import Endpoint, match
@@ -205,7 +204,7 @@ def _checked(found: Route, asked: _Asked) -> Route:
                 kind="not_found",
                 code="provider_not_found",
             )
-        if asked.endpoint.kind not in TRANSLATED or spoken(provider, asked.endpoint) not in provider.dialects:
+        if asked.endpoint.kind not in TRANSLATED or spoken(provider, asked.endpoint, found.model, asked.config) not in provider.dialects:
             doors = " or ".join(f"{DOORS[known]} ({known})" for known in provider.dialects)
             raise RequestRejected(
                 f"model {found.model!r} is served by provider {provider.name!r}, which does not speak this endpoint's dialect ({dialect}), "
@@ -224,12 +223,12 @@ TRANSLATED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def spoken(provider: Provider, endpoint: Endpoint, model: str | None = None) -> str:
+def spoken(provider: Provider, endpoint: Endpoint, model: str | None, config: Config) -> str:
     """The dialect in which a provider is asked: the caller's where it speaks that, else the one its model wants, else the best it has."""
     if provider.built_in or provider.speaks(endpoint.dialect):
         return endpoint.dialect
     if endpoint.kind == "generate" and model is not None:
-        wanted = profile_of(provider.name, model).dialect
+        wanted = config.profile(provider.name, model).dialect
         if wanted is not None and provider.speaks(wanted):
             return wanted
     return next((dialect for dialect in TRANSLATED.get(endpoint.kind, ()) if provider.speaks(dialect)), endpoint.dialect)

@@ -74,3 +74,11 @@ def test_an_unknown_name_is_refused_with_the_nearest_and_exit_status_1() -> None
 def test_a_provider_may_be_pinned() -> None:
     found = ways(explain("anything", "--provider", "groq", "--json", GROQ_API_KEY="gsk_1"))
     assert found["openai.chat"]["url"] == "https://api.groq.com/openai/v1/chat/completions"
+
+
+def test_it_tells_what_is_known_about_the_model_the_users_own_profiles_included() -> None:
+    Path("config.toml").write_text('[[profiles]]\nmodels = ["o3*"]\nmax_tokens = 7\nrefuses = ["seed"]\n', "utf-8")
+    result = explain("o3", OPENAI_API_KEY="sk-1")
+    assert "max_tokens = 7" in result.stdout and "sampling = false" in result.stdout
+    profile = ways(explain("o3", "--json", OPENAI_API_KEY="sk-1"))["openai.chat"]["profile"]
+    assert "seed" in profile["refuses"] and "stop" in profile["refuses"] and "structured" not in profile

@@ -220,7 +220,7 @@ def test_nearest_names_include_routes_and_lists() -> None:
 )
 def test_a_provider_is_asked_in_a_dialect_it_speaks_the_callers_first(model: str, path: str, provider: str, dialect: str) -> None:
     found = routed(model, path)
-    assert (found.provider.name, spoken(found.provider, endpoint_at(path))) == (provider, dialect)
+    assert (found.provider.name, spoken(found.provider, endpoint_at(path), found.model, parse({}, {}))) == (provider, dialect)
 
 
 def test_what_does_not_cross_dialects_is_refused_naming_what_does() -> None:

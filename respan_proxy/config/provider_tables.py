@@ -1,0 +1,157 @@
+"""Owns the reading of `[providers.NAME]`: what is known about a provider, and what the user says of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from respan_proxy.config.kinds import SECRET, URL, Unfit
+from respan_proxy.config.options import PROVIDER
+from respan_proxy.config.reading import Reader, did_you_mean, quoted, variable_name
+from respan_proxy.config.values import Auth, Config, Provider, Quirks, Timeouts
+from respan_proxy.dialects import catalog
+from respan_proxy.dialects.catalog import Globs, ProviderRow
+
+PREFIX = "RESPAN_PROXY_"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+class ProviderTables:
+    """All providers that are there: known ones with a key, a place or a table, and the user's own."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def providers(self, config: Config) -> dict[str, Provider]:
+        tables = self.reader.table("providers")
+        rows = catalog.providers()
+        found: dict[str, Provider] = {}
+        for name, row in rows.items():
+            if row.built_in:
+                found[name] = Provider(
+                    name, dialects=row.dialects, auth=Auth.named(row.auth), request_bytes=config.limits.request_bytes, built_in=True
+                )
+                if name in tables:
+                    self.reader.complain(f"providers.{name}", tables[name], "another name: this one is built in")
+            elif provider := self._provider(row, tables.get(name), config):
+                found[name] = provider
+        for name, table in tables.items():
+            if name in rows:
+                continue
+            if not _NAME.fullmatch(str(name)):
+                self.reader.complain(f"providers.{quoted(name)}", name, "a name of letters, digits, '_', '-' and '.'")
+            elif known := catalog.names().get(name):
+                self.reader.complain(f"providers.{name}", name, f'"{known}", as this provider is called')
+            elif provider := self._provider(ProviderRow(name, key_env=(f"{variable_name(name)}_API_KEY",)), table, config):
+                found[name] = provider
+        return found
+
+    def _provider(self, row: ProviderRow, table: object, config: Config) -> Provider | None:
+        name = row.name
+        where = f"providers.{name}"
+        is_known = name in catalog.providers()
+        if table is not None and not isinstance(table, Mapping):
+            self.reader.complain(where, table, "a table of options")
+            return None
+        given: Mapping[str, Any] = table or {}
+        self.reader.unknown(given, [option.name for option in PROVIDER], where)
+        value = {option.name: self.reader.read(given, option, f"{where}.{option.name}", row) for option in PROVIDER}
+        place = self._place(row, value["base_url"])
+        key = value["key"] or self._key_of_the_environment(row)
+        if not place and not row.base_url:
+            if table is not None and "base_url" not in given:
+                self.reader.complain(
+                    f"{where}.base_url", None, f"{URL.expected} ({self._near_providers(name)})" if not is_known else URL.expected
+                )
+            return None
+        if row.on_request and not place and key is None and table is None:
+            return None
+        project = value["project"] or self.reader.first(row.project_env) or ""
+        location = value["location"] or self.reader.first(row.location_env) or row.location
+        base_url = _with_path(place, row) if place else row.base_url
+        base_url = base_url.replace("{region}", "" if location == "global" else f"{location}-")
+        paths = row.paths if value["paths"] is None else {**row.paths, **value["paths"]}
+        api_version = row.api_version if value["api_version"] is None else value["api_version"]
+        if row.api_version and base_url.endswith("/openai/v1"):
+            # Azure's newer surface is OpenAI's own: no deployments in the path, no api-version.
+            paths, api_version = value["paths"] or {}, value["api_version"] or ""
+        if "{project}" in "".join(paths.values()) and not project and (place or key or table is not None):
+            self.reader.warnings.append(
+                f"{name}: no project is set ({where}.project or {' or '.join(row.project_env)}); its calls cannot be addressed"
+            )
+        auth = Auth.named(value["auth"] or row.auth)
+        if auth.header is None and key is not None:
+            # A server that needs no key was given one all the same: it sits behind something that does.
+            auth = Auth()
+        return Provider(
+            name=name,
+            base_url=base_url,
+            dialects=value["dialects"] or row.dialects,
+            auth=auth,
+            key=key,
+            key_env=row.key_env,
+            headers=value["headers"] or {},
+            proxy=value["proxy"],
+            ca_file=value["ca_file"] or None,
+            timeouts=Timeouts(*(value[limit] or getattr(config.timeouts, limit) for limit in ("connect_s", "first_byte_s", "silence_s"))),
+            request_bytes=config.limits.request_bytes if value["request_bytes"] is None else value["request_bytes"],
+            quirks=Quirks(ask_usage=row.ask_usage if value["ask_usage"] is None else value["ask_usage"]),
+            caller_keys=value["caller_keys"] or config.caller_keys,
+            key_pattern=Globs(row.key_pattern if value["key_pattern"] is None else value["key_pattern"]),
+            bearer_keys=Globs(row.bearer_keys),
+            families=Globs(row.families if value["families"] is None else value["families"]),
+            models=value["models"] or (),
+            paths=paths,
+            version=row.version,
+            api_version=api_version,
+            project=project,
+            location=location,
+            placed=bool(place) and base_url != row.base_url,
+        )
+
+    def _place(self, row: ProviderRow, given: str | None) -> str | None:
+        """Where the user says that a provider is: RESPAN_PROXY_<NAME>_BASE_URL, else the file, else a variable of the provider's own."""
+        variable = f"{PREFIX}{variable_name(row.name)}_BASE_URL"
+        for name in (variable, *(row.base_url_env if given is None else ())):
+            if not (text := self.reader.environ.get(name)):
+                continue
+            try:
+                return str(URL.read(text if name == variable else _as_url(text, row.base_url)))
+            except Unfit:
+                self.reader.complain(name, text, URL.expected, source=self.reader.place_of(name))
+        return given
+
+    def _key_of_the_environment(self, row: ProviderRow) -> str | None:
+        for name in row.key_env:
+            if text := self.reader.environ.get(name, "").strip():
+                try:
+                    return str(SECRET.read(text))
+                except Unfit:
+                    self.reader.complain(name, text, SECRET.expected, source=self.reader.place_of(name), kind=SECRET)
+        return None
+
+    def _near_providers(self, name: str) -> str:
+        return f"{name!r} is no provider we know{did_you_mean(name, list(catalog.names()))}"
+
+
+def _as_url(text: str, known: str) -> str:
+    """OLLAMA_HOST is often a bare host, with or without a port; the missing parts are those of the known base URL."""
+    if "://" not in text:
+        text = f"http://{text}"
+    has_port = re.search(r":\d+(/|$)", text) is not None
+    port = re.search(r":\d+", known)
+    return text if has_port or port is None else text.rstrip("/") + port[0]
+
+
+def _with_path(place: str, row: ProviderRow) -> str:
+    """`place`, and where it is a bare host the path at which this kind of API usually lies (`/v1` for OpenAI's and its likes)."""
+    _, slash, path = place.partition("://")[2].partition("/")
+    if row.api_version and path == "openai":
+        return place.removesuffix("/openai")
+    if slash:
+        return place
+    if row.base_url:
+        _, _, known = row.base_url.partition("://")[2].partition("/")
+        return f"{place}/{known}" if known else place
+    return place if row.api_version or not any(dialect.startswith("openai.") for dialect in row.dialects) else f"{place}/v1"
