@@ -46,6 +46,8 @@ from respan_proxy.errors import RequestRejected
 NAME = "gemini"
 SKIP = "skip_thought_signature_validator"
 """Stands where a signature is demanded and none can be had (Google's own FAQ on thought signatures). Not base64."""
+# Those of Google's FAQ, as text and as litellm 1.110 sends the first: as the bytes that a signature is.
+_STAND_INS = frozenset((SKIP, "context_engineering_is_the_way_to_go", "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="))
 
 _ROLES: Mapping[str, Role] = {"user": "user", "model": "assistant", "function": "user", "tool": "user"}
 _TIERS: Mapping[str, Tier] = {"standard": "default", "flex": "flex", "priority": "priority"}
@@ -123,7 +125,8 @@ def _inner(asked: Asked, name: str) -> Asked:
 
 def _extras(asked: Asked, config: Asked) -> list[Extra]:
     extras = [
-        Extra(name, value, _TOP_EFFECTS.get(name, "knob"))
+        # An empty list asks for nothing: langchain-google-genai 4.4 always sends `safetySettings: []`.
+        Extra(name, value, "hint" if value == [] else _TOP_EFFECTS.get(name, "knob"))
         for name, value in asked.members.items()
         if name not in _TOP_READ and value is not None
     ]
@@ -324,7 +327,7 @@ def _response(response: Asked) -> tuple[list[Text | Attachment], bool]:
 
 def _signature(part: Asked) -> Opaque | None:
     signature = part.text("thoughtSignature")
-    if not signature or signature == SKIP:
+    if not signature or signature in _STAND_INS:
         return None
     return Opaque("gemini", signature.replace("-", "+").replace("_", "/"))
 

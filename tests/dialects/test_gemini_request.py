@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -98,6 +99,12 @@ class TestReading:
         assert camel == snake
         assert camel.turns[0].parts == (ToolCall("call_1", "f", '{"my_arg":1}', signature=Opaque("gemini", "AP/+")),)
         assert camel.thinking == Thinking(None, 9, True)
+
+    @pytest.mark.parametrize("stand_in", [SKIP, "context_engineering_is_the_way_to_go", b64encode(SKIP.encode()).decode()])
+    def test_what_stands_in_for_a_signature_is_none(self, stand_in: str) -> None:
+        call = {"function_call": {"name": "get_weather", "args": {"city": "Zürich"}, "id": "call_fake"}, "thoughtSignature": stand_in}
+        (turn,) = read_request({"contents": [{"role": "model", "parts": [call]}]}, "m").turns
+        assert [part.signature for part in turn.parts if isinstance(part, ToolCall)] == [None]
 
     def test_results_without_ids_answer_the_first_open_call_of_their_name(self) -> None:
         contents = [
@@ -203,10 +210,17 @@ class TestReading:
 class TestLeaving:
     """What only Gemini has, on the way to another dialect."""
 
+    def test_an_empty_list_is_no_loss(self) -> None:
+        losses = Losses()
+        write = DIALECTS["openai.chat"].write_request
+        assert write is not None
+        write(read(safetySettings=[]), Profile(), losses)
+        assert losses.notices == []
+
     def test_hints_go_in_silence_and_knobs_with_a_notice(self) -> None:
         request = read(
             labels={"a": "b"},
-            safetySettings=[],
+            safetySettings=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}],
             toolConfig={"retrievalConfig": {"languageCode": "de"}},
             generationConfig={"mediaResolution": "LOW", "speech_config": {}, "responseModalities": ["TEXT"]},
         )
