@@ -271,6 +271,9 @@ def _google(method: str, path: str) -> Endpoint | None:
         version, rest = found[1], rest[found.end() :]
     # /v1/models is OpenAI's as well; only its methods and verbs tell.
     is_googles = has_door or (version is not None and version != "v1")
+    # `echo/hello:generateContent`: the Vercel AI SDK takes a model with a slash in its name for a path.
+    if is_googles and rest.rpartition(":")[2] in _VERBS and not _verb(rest):
+        rest = f"/models{rest}"
     if "/publishers/" in rest or rest.startswith("/projects/"):
         provider = "vertex_ai"
     # Vertex's versions are not Gemini's: there the configured one holds.

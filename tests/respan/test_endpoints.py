@@ -103,6 +103,17 @@ def test_google_is_served_in_every_version_form_and_verb(
     assert (endpoint.provider, endpoint.version, endpoint.model) == (provider, version, model)
 
 
+@pytest.mark.parametrize("verb", ["generateContent", "streamGenerateContent", "countTokens", "batchEmbedContents"])
+@pytest.mark.parametrize("model", ["echo/hello", "anthropic/claude-sonnet-4-6", "openai/ft:gpt-4o:org::id"])
+def test_a_model_with_a_slash_may_stand_where_models_do(model: str, verb: str) -> None:
+    """As @ai-sdk/google 4.0 writes it."""
+    there = match("POST", f"/api/google/gemini/v1beta/models/{model}:{verb}")
+    assert there is not None and there.model == model
+    assert match("POST", f"/api/google/gemini/v1beta/{model}:{verb}") == there
+    assert match("GET", f"/api/google/gemini/v1beta/{model}:{verb}") is None
+    assert match("POST", f"/api/google/gemini/v1beta/../{model}:{verb}") is None
+
+
 @pytest.mark.parametrize(
     ("scope", "place"),
     [
