@@ -15,9 +15,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.company.answering import calling
 from tests.company.environments import node_with, tool
 from tests.fakes import recordings
-from tests.fakes.provider import Answer, FakeProvider, Received, streamed
+from tests.fakes.provider import FakeProvider
 from tests.process.conftest import Process, Start
 
 pytestmark = pytest.mark.slow
@@ -137,24 +138,6 @@ async def rows(proxy: Process) -> list[dict[str, Any]]:
     return found
 
 
-def calling(name: str, parameter: str, value: str) -> Callable[[Received], Answer]:
-    """The recorded call of a tool, streamed in the dialect of the request's path, as a call of this one."""
-    streams = {
-        "completions": recordings.CHAT_TOOLS_STREAM,
-        "responses": recordings.RESPONSES_TOOLS_STREAM,
-        "messages": recordings.MESSAGES_TOOLS_STREAM,
-        "gemini-2.5-flash:streamGenerateContent": recordings.GEMINI_TOOLS_STREAM,
-    }
-
-    def answer(request: Received) -> Answer:
-        frames = streams[request.target.partition("?")[0].rsplit("/", 1)[-1]]
-        for recorded, ours in (("get_weather", name), ("city", parameter), ("Zürich", value)):
-            frames = [frame.replace(recorded.encode(), ours.encode()) for frame in frames]
-        return streamed(frames)
-
-    return answer
-
-
 async def test_it_is_answered_by_echo(agent: Agent, start: Start, tmp_path: Path) -> None:
     proxy = await start()  # without a key
     assert "This is echo" in await answers(agent, proxy.base, "echo/hello", tmp_path)
@@ -167,7 +150,7 @@ async def test_it_uses_a_tool_as_any_model_says(
 ) -> None:
     proxy = await start(environ=environ)
     name, parameter, value = agent.reads
-    provider.will(calling(name, parameter, value.replace("note.txt", str(tmp_path / "work" / "note.txt"))))
+    provider.will(lambda request: calling(request, name, parameter, value.replace("note.txt", str(tmp_path / "work" / "note.txt"))))
     assert await answers(agent, proxy.base, model, tmp_path) == recordings.TEXT
     asked, told = provider.received
     assert NOTE not in asked.body.decode()

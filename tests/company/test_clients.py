@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,17 +11,14 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.company.environments import node_with, python_with, tool
+from tests.company.driving import Driver, Said, in_node, in_python
 from tests.fakes import recordings
 from tests.fakes.provider import Act, Answer, FakeProvider, Received, recorded, streamed, whole
 from tests.process.conftest import Process, Start
 
 pytestmark = pytest.mark.slow
 
-DRIVERS = Path(__file__).parent / "drivers"
 NPM = {"openai": "7.57.0", "@anthropic-ai/sdk": "1.12.0"}
-
-Said = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,27 +140,13 @@ GOOGLE = Vendor(
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One client in an environment of its own: `command` runs its driver."""
+    """One client in an environment of its own."""
 
     vendor: Vendor
-    command: Sequence[str]
-    environ: Mapping[str, str]
+    driver: Driver
 
     async def plays(self, base_url: str, calls: Sequence[tuple[str, str]]) -> list[Said]:
-        """What it sees of each call (scene, model), in order."""
-        task = json.dumps({"base_url": base_url, "calls": calls})
-        process = await asyncio.create_subprocess_exec(
-            *self.command, task, env=self.environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-        try:
-            async with asyncio.timeout(120):
-                out, err = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-        assert process.returncode == 0, err.decode()
-        found: list[Said] = json.loads(out)
-        return found
+        return await self.driver.plays(base_url, calls)
 
 
 CLIENTS: dict[str, tuple[Vendor, str]] = {
@@ -183,10 +164,9 @@ CLIENTS: dict[str, tuple[Vendor, str]] = {
 @pytest.fixture(params=CLIENTS)
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
     vendor, driver = CLIENTS[request.param]
-    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     if driver.endswith(".py"):
-        return Client(vendor, [str(python_with(request.param)), str(DRIVERS / driver)], environ)
-    return Client(vendor, [tool("node"), str(DRIVERS / driver)], {**environ, "NODE_PATH": str(node_with(NPM) / "node_modules")})
+        return Client(vendor, in_python(request.param, driver, tmp_path))
+    return Client(vendor, in_node(NPM, "npm", driver, tmp_path))
 
 
 @pytest.fixture

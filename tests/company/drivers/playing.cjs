@@ -2,6 +2,9 @@
 
 exports.KEY = "a-key-of-our-own";
 
+// A PNG of one pixel, as base64.
+exports.PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
 exports.play = async (connect, scenes) => {
   const task = JSON.parse(process.argv[2]);
   const client = connect(task.base_url);

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 KEY = "a-key-of-our-own"
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+"""A PNG of one pixel, as base64."""
 
 Scene = Callable[[Any, str, dict[str, Any]], None]
 
