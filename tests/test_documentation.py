@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import re
-from pathlib import Path
+import shutil
+import tomllib
+import warnings
+from typing import Any
+
+import aiohttp
+import pytest
 
 from respan_proxy.echo.manners import MANNERS
 from respan_proxy.respan.filters import ALIASES, OPERATORS
 from respan_proxy.respan.spans import COLUMNS
+from tests.blocks import ROOT, Script, blocks, curls, programs
+from tests.conftest import Proxy, StartProxy
 
-ROOT = Path(__file__).parents[1]
+# What needs more than the tests' own packages is run in tests/company.
+FOREIGN = ("langchain", "litellm")
+PROGRAMS = [
+    program
+    for program in programs("python")
+    if not any(f"import {name}" in program.text or f"from {name}" in program.text for name in FOREIGN)
+]
+# Those that only say where an SDK is to call.
+SILENT = ("README", "openai-agents")
 
 
 def test_the_recipe_for_tests_has_every_manner_of_echo() -> None:
@@ -29,3 +47,45 @@ def test_reading_has_every_operator_and_alias() -> None:
     table = text.partition("| Operator |")[2].partition("\n\n")[0]
     assert set(re.findall(r"`([a-z_=]+)`", table)) - {"true", "false"} == {*OPERATORS, "isnull"} - {""}
     assert "Aliases: " + ", ".join(f"`{alias}` ({name})" for alias, name in ALIASES.items()) + "." in text
+
+
+def test_every_page_of_recipes_has_blocks_that_are_run() -> None:
+    run = {script.page.stem for script in [*programs("python"), *curls(), *blocks("js", "toml", "sh")]}
+    assert {page.stem for page in (ROOT / "docs" / "recipes").glob("*.md")} <= run
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+async def test_a_program_of_the_documentation_is_answered_offline(program: Script, start_proxy: StartProxy) -> None:
+    proxy = await start_proxy({"echo": {"pace_ms": 0}}, {})
+    code = compile(program.at(proxy.base), str(program), "exec")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # a program of a few lines leaves its sockets to its end
+        # Here and not in a process of its own: the SDKs take seconds to import.
+        await asyncio.to_thread(exec, code, {"__name__": "__main__"})
+        gc.collect()
+    statuses = [row["status_code"] for row in await rows(proxy)]
+    assert statuses or program.page.stem in SILENT
+    assert set(statuses) <= {200}
+
+
+@pytest.mark.parametrize("curl", curls(), ids=str)
+async def test_a_curl_of_the_documentation_is_answered_offline(curl: Script, start_proxy: StartProxy) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("needs curl, not on this machine")
+    proxy = await start_proxy({"echo": {"pace_ms": 0}}, {})
+    command = curl.at(proxy.base).replace("curl ", "curl -sS -w '\\n%{http_code}' ", 1)
+    process = await asyncio.create_subprocess_exec("bash", "-c", command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    out, err = await process.communicate()
+    text, _, status = out.decode().rpartition("\n")
+    assert text and (status, err) == ("200", b""), (text, err)
+
+
+@pytest.mark.parametrize("block", [*blocks("toml")], ids=str)
+def test_a_piece_of_toml_in_the_documentation_is_toml(block: Script) -> None:
+    assert tomllib.loads(block.text)
+
+
+async def rows(proxy: Proxy) -> list[dict[str, Any]]:
+    async with aiohttp.ClientSession() as session, session.get(f"{proxy.base}/request-logs/list/") as answer:
+        found: list[dict[str, Any]] = (await answer.json())["results"]
+    return found
