@@ -31,6 +31,7 @@ from respan_proxy.handlers.fallback import fallback
 from respan_proxy.handlers.fetch_images import fetch_images
 from respan_proxy.handlers.judge import judge
 from respan_proxy.handlers.keep_secrets import keep_secrets
+from respan_proxy.handlers.keep_state import keep_state
 from respan_proxy.handlers.models import Models
 from respan_proxy.handlers.observe import observe
 from respan_proxy.handlers.parameters import parameters
@@ -91,6 +92,7 @@ def compose(config: Config, parts: Parts) -> Next:
         count_tokens,
         translate_embeddings(config),
         fetch_images(config.images, images.fetch),
+        keep_state(parts.writer.keeping, config),
         translate(config),
         observe(clock, config.body_bytes),
         keep_secrets,

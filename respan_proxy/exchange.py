@@ -15,6 +15,7 @@ from multidict import CIMultiDict, MultiMapping
 
 from respan_proxy.config import Provider
 from respan_proxy.dialects.dialect import Dialect
+from respan_proxy.dialects.events import Event
 from respan_proxy.dialects.observe import Observed
 from respan_proxy.dialects.request import ChatRequest, Profile
 from respan_proxy.errors import ProxyError, RequestRejected, UpstreamInterrupted
@@ -254,6 +255,8 @@ class Exchange:
     attempt: Attempt | None = None
     asked: Asked | None = None
     outgoing: Outgoing | None = None
+    hears: Callable[[Event], Event] | None = None
+    """Hears the events of a reply that is told anew, as the caller is told them, and may add what they lack."""
     attempts: list[Attempt] = field(default_factory=list)
     chosen: Attempt | None = None
     """The attempt whose answer goes to the caller, once that is decided."""

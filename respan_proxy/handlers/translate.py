@@ -129,6 +129,8 @@ def answer_headers(reply: Reply) -> CIMultiDict[str]:
 def _retold(reply: Reply, exchange: Exchange, provider: Dialect, context: WriteContext, names: NameMap) -> Reply:
     client = exchange.dialect
     restore = names.restore() if names else _as_it_is
+    if exchange.hears is not None:
+        restore = _heard(restore, exchange.hears)
     headers = answer_headers(reply)
     body = reply.body
     if isinstance(body, Stream):
@@ -152,6 +154,13 @@ def _retold(reply: Reply, exchange: Exchange, provider: Dialect, context: WriteC
 
 def _as_it_is(event: Event) -> list[Event]:
     return [event]
+
+
+def _heard(restore: Callable[[Event], list[Event]], hear: Callable[[Event], Event]) -> Callable[[Event], list[Event]]:
+    def told(event: Event) -> list[Event]:
+        return [hear(said) for said in restore(event)]
+
+    return told
 
 
 def _streamed(writer: ReplyWriter, events: list[Event]) -> bytes:

@@ -26,6 +26,8 @@ class Giver:
     streamed: Answer
     step: Callable[[Any], list[Any]]
     expected: list[Any]
+    unsigned_text: list[Any] | None = None
+    """What is expected of a client that keeps only calls: nobody demands signatures on text."""
 
     def answer(self, streams: bool) -> Answer:
         return self.streamed if streams else self.whole
@@ -115,6 +117,7 @@ GEMINI_TEXT = Giver(
     streamed(sse(_gemini(_SIGNED_TEXT[:1]), _gemini(_SIGNED_TEXT[1:], "STOP"), end="\r\n\r\n")),
     _gemini_step,
     _SIGNED_TEXT,
+    _PARTS,
 )
 
 # ---------------------------------------------------------------------------------------------------------------------- OpenAI
