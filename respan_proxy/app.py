@@ -36,6 +36,7 @@ from respan_proxy.handlers.models import Models
 from respan_proxy.handlers.observe import observe
 from respan_proxy.handlers.parameters import parameters
 from respan_proxy.handlers.reshape import reshape
+from respan_proxy.handlers.retry import retry
 from respan_proxy.handlers.send import send
 from respan_proxy.handlers.trace import Trace
 from respan_proxy.handlers.translate import translate
@@ -94,6 +95,7 @@ def compose(config: Config, parts: Parts) -> Next:
         fetch_images(config.images, images.fetch),
         keep_state(parts.writer.keeping, config),
         translate(config),
+        retry(config.retry, clock),
         observe(clock, config.body_bytes),
         keep_secrets,
         judge,

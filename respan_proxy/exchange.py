@@ -295,6 +295,13 @@ class Exchange:
             on_complete=self.on_complete,
         )
 
+    def again(self, now: float) -> None:
+        """Another try at the same target, in the same view, begun at `now` (monotonic seconds)."""
+        if self.target is None:
+            raise RuntimeError("what has no target cannot be tried again")
+        self.attempt = Attempt(self.target, now)
+        self.attempts.append(self.attempt)
+
     def adopt(self, view: Exchange) -> None:
         """The view's answer is this exchange's: its attempt is the chosen one, and what it says from now on it says here."""
         self.chosen = view.attempt

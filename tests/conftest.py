@@ -108,7 +108,9 @@ def start_proxy(host: Host[House], tmp_path: Path) -> StartProxy:
 
     async def start(mapping: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Proxy:
         flags = {"listen": "127.0.0.1:0", "database": str(tmp_path / "calls.db")}
-        house = await host(running(parse(mapping or {}, environ or {}, "test.toml", flags)))
+        # Who tests that a provider fails does not want to wait for three more tries; whoever tests those says so.
+        settings = {"retry": {"enabled": False}, **(mapping or {})}
+        house = await host(running(parse(settings, environ or {}, "test.toml", flags)))
         return Proxy(house, f"http://127.0.0.1:{house.address.port}")
 
     return start
@@ -116,5 +118,5 @@ def start_proxy(host: Host[House], tmp_path: Path) -> StartProxy:
 
 @pytest.fixture
 async def proxy(start_proxy: StartProxy, environ: Mapping[str, str]) -> Proxy:
-    """The proxy with its default configuration in front of the fake provider."""
+    """The proxy with its default configuration, but for retries, in front of the fake provider."""
     return await start_proxy({}, environ)

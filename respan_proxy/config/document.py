@@ -20,6 +20,7 @@ _SECTION_WHY = {
     "limits": "what is too large or too slow",
     "timeouts": "the longest waits on a provider; there is no total limit on a stream that is alive",
     "images": "images by URL, where a provider of another dialect takes bytes alone",
+    "retry": "once more at the same target, before another is asked",
     "echo": "the built-in provider: every dialect, no network",
     "log": "lines on stderr; never a body, never a key",
 }

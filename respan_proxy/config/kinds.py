@@ -85,6 +85,12 @@ def _number(value: object) -> float:
     return float(value)
 
 
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise Unfit
+    return value
+
+
 def _wait(value: object) -> float:
     if (seconds := _number(value)) == 0:
         raise Unfit
@@ -221,6 +227,7 @@ TEXT = Kind("a string", _text, literal)
 FLAG = Kind("true or false", _flag, literal)
 NUMBER = Kind("a number, not negative", _number, literal)
 COUNT = Kind("a whole number above 0", _count, literal)
+WHOLE = Kind("a whole number, not negative", _whole, literal)
 SECONDS = Kind("a number of seconds above 0", _wait, literal)
 SIZE = Kind('a size: bytes as a number, or a string like "64 MB" or "2 GiB"', _size, _write_size)
 TEXTS = Kind("a list of strings", _texts, literal)

@@ -261,6 +261,21 @@ class Images:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a target is tried again before the first byte, and how long we wait; times in seconds.
+
+    3 and 0.2 s are the numbers of Respan's documentation. No wait is longer than `max_wait_s` (8 s is the longest of OpenAI's and
+    Anthropic's SDKs), nor all of a target's together than `budget_s`: a provider that asks for more is believed, and its answer handed on.
+    """
+
+    enabled: bool = True
+    num_retries: int = 3
+    retry_after: float = 0.2
+    max_wait_s: float = 8.0
+    budget_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRules:
     """What holds for calls that ask for a model whose name fits `glob`, where the request itself says nothing. Times in seconds."""
 
@@ -308,6 +323,7 @@ class Config:
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     images: Images = Images()
+    retry: Retry = Retry()
     echo: Echo = Echo()
     log: Log = Log()
     keys: tuple[Key, ...] = ()

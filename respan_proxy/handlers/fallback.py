@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import DIALECTS
 from respan_proxy.errors import ProxyError, TooLarge, UpstreamUnavailable
-from respan_proxy.exchange import NO_PROFILE, Attempt, Exchange, Handler, Next, Reply, Target
+from respan_proxy.exchange import NO_PROFILE, Exchange, Handler, Next, Reply, Target
+from respan_proxy.handlers.blame import blame
 from respan_proxy.handlers.send import bound
 from respan_proxy.policy import planning, routing
 from respan_proxy.policy.credentials import secret_for
@@ -90,7 +91,7 @@ async def _in_turn(
         if view is None:
             passed_over.append(f"{name} was passed over: {outcome}")
         elif len(names) > 1:
-            _tell(view, outcome)
+            blame(view, outcome)
         if first is None:
             first = view, outcome
         elif isinstance(outcome, Reply):
@@ -173,19 +174,6 @@ def _settled(exchange: Exchange, view: Exchange | None, outcome: Reply | ProxyEr
     if isinstance(outcome, ProxyError):
         raise outcome
     return outcome
-
-
-def _tell(view: Exchange, outcome: Reply | ProxyError) -> None:
-    """The attempt says why it was not the last."""
-    target, attempt = bound(view)
-    if attempt.error is None:
-        attempt.error = str(outcome) if isinstance(outcome, ProxyError) else _said(attempt, target, outcome)
-
-
-def _said(attempt: Attempt, target: Target, reply: Reply) -> str:
-    """A provider's refusal in its own words, read from its own dialect."""
-    body = attempt.answer if attempt.answer is not None else reply.body
-    return target.dialect.read_error(reply.status, body if isinstance(body, bytes) else b"").message
 
 
 def _refuse_too_large(exchange: Exchange, provider: Provider) -> None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from typing import Any
 
+from multidict import MultiMapping
+
+from respan_proxy.config import Retry
 from respan_proxy.errors import MissingCredentials, ProxyError, RequestRejected, TooLarge, UnknownModel, Untranslatable, UpstreamUnavailable
 from respan_proxy.exchange import Reply
 
@@ -44,3 +50,74 @@ def failure(outcome: Reply | ProxyError, *, callers_key: bool = False) -> Failur
     if isinstance(outcome, RequestRejected):
         return Failure(outcome.status, False, isinstance(outcome, _OF_THE_TARGET), False)
     return Failure(outcome.status, False, True, True)
+
+
+def patience(values: Mapping[str, Any], default: Retry) -> Retry:
+    """How often, and after what wait, this call is tried again: `retry_params` of the request over the configuration's.
+
+    RequestRejected names a member of another type. Members that nobody knows are passed over, as Respan does.
+    """
+    said = values.get("retry_params")
+    if not said:
+        return default
+    enabled, tries, after = said.get("retry_enabled"), said.get("num_retries"), said.get("retry_after")
+    if enabled is not None and not isinstance(enabled, bool):
+        raise _wrong("retry_enabled", enabled, "true or false")
+    if tries is not None and (not isinstance(tries, int) or isinstance(tries, bool) or not 0 <= tries <= MOST_RETRIES):
+        raise _wrong("num_retries", tries, f"a whole number from 0 to {MOST_RETRIES}")
+    if after is not None and (not isinstance(after, int | float) or isinstance(after, bool) or not 0 <= after <= LONGEST_S):
+        raise _wrong("retry_after", after, f"a number of seconds from 0 to {LONGEST_S:g}")
+    return replace(
+        default,
+        enabled=default.enabled if enabled is None else enabled,
+        num_retries=default.num_retries if tries is None else tries,
+        retry_after=default.retry_after if after is None else after,
+    )
+
+
+# Whoever asks for more wants a loop of their own.
+MOST_RETRIES = 20
+LONGEST_S = 3600.0
+
+
+def _wrong(name: str, value: object, expected: str) -> RequestRejected:
+    where = f"retry_params.{name}"
+    return RequestRejected(f"{where}: found {value!r:.40}, expected {expected}", param=where, code="invalid_value")
+
+
+def wait_s(number: int, headers: MultiMapping[str] | None, plan: Retry, now: float, dice: float) -> float:
+    """Seconds to wait before retry `number` (the first is 1): what the provider says, else twice as long each time, and a part of chance.
+
+    `now` is seconds of the epoch, `dice` evenly from [0, 1). The exponential wait is at most `plan.max_wait_s` and takes between half and
+    all of its length, so that many callers that failed together do not come back together; what a provider says is taken as it is.
+    """
+    if headers is not None and (said := retry_after_s(headers, now)) is not None:
+        return said
+    exponential: float = min(plan.max_wait_s, plan.retry_after * 2.0 ** (number - 1))
+    return exponential * (0.5 + dice / 2)
+
+
+def retry_after_s(headers: MultiMapping[str], now: float) -> float | None:
+    """Seconds to wait, from `retry-after-ms` (OpenAI, Azure), else Retry-After (RFC 9110 10.2.3): a number, or a date compared with `now`.
+
+    None when absent or unreadable; never negative. Gemini's RetryInfo has become a Retry-After before (`judge`).
+    """
+    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    text = headers.get("Retry-After")
+    if (seconds := _number(text)) is not None:
+        return seconds
+    if text is None:
+        return None
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except ValueError:
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 <= value < float("inf") else None
