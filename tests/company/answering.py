@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tests.fakes import recordings
+from tests.fakes import recordings, thoughts
 from tests.fakes.provider import Answer, Received, Step, recorded, streamed, whole
 
 SUNNY = "sunny"
@@ -48,12 +48,31 @@ def obliging(request: Received) -> Answer:
     return _changed(recorded(request), _WHOLE_USAGE)
 
 
+_THOUGHTFUL: Mapping[str, tuple[list[bytes], list[bytes]]] = {
+    "completions": (thoughts.CHAT, thoughts.CHAT_CALLS),
+    "responses": (thoughts.RESPONSES, thoughts.RESPONSES_CALLS),
+    "messages": (thoughts.MESSAGES, thoughts.MESSAGES_CALLS),
+    "streamGenerateContent": (thoughts.GEMINI, thoughts.GEMINI_CALLS),
+}
+
+
+def thoughtful(request: Received) -> Answer:
+    """A stream that thinks first, and then calls the tool that is offered twice, until its answer is there; else the recorded words."""
+    words, calls = _THOUGHTFUL[_verb(request)]
+    offered = next(_offered(request.json), None)
+    return streamed(calls if offered and SUNNY not in request.body.decode() else words)
+
+
 def calling(request: Received, name: str, parameter: str = "city", value: str = "Zürich") -> Answer:
     """The recorded call of a tool, whole or streamed, as a call of this one."""
-    path, _, query = request.target.partition("?")
+    query = request.target.partition("?")[2]
     streams = "alt=sse" in query or b'"stream":true' in request.body.replace(b": ", b":")
-    answer = _CALLS[path.rsplit("/", 1)[-1].rpartition(":")[2]][streams]
+    answer = _CALLS[_verb(request)][streams]
     return _changed(answer, {"get_weather": name, "city": parameter, "Zürich": value, **_WHOLE_USAGE})
+
+
+def _verb(request: Received) -> str:
+    return request.target.partition("?")[0].rsplit("/", 1)[-1].rpartition(":")[2]
 
 
 def _embedded(request: Received) -> Answer:

@@ -18,7 +18,7 @@ from tests.process.conftest import Process, Start
 
 pytestmark = pytest.mark.slow
 
-NPM = {"openai": "7.57.0", "@anthropic-ai/sdk": "1.12.0"}
+NPM = {"openai": "7.57.0", "@anthropic-ai/sdk": "1.13.0"}
 
 
 @dataclass(frozen=True, slots=True)

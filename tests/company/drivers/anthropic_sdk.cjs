@@ -7,9 +7,13 @@ const HELLO = [{ role: "user", content: "Say hello" }];
 const SCHEMA = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 const TOOLS = [{ name: "get_weather", input_schema: SCHEMA }];
 
+// Its own models must be asked to think.
+const THINKING = { max_tokens: 2048, thinking: { type: "enabled", budget_tokens: 1024 } };
+
 const read = (answer, said) => {
   const of = (type) => answer.content.filter((block) => block.type === type);
   said.text = of("text").map((block) => block.text).join("");
+  said.thought = of("thinking").map((block) => block.thinking).join("");
   said.calls = of("tool_use").map((block) => [block.name, block.input]);
   said.finish = answer.stop_reason;
   said.usage = [answer.usage.input_tokens, answer.usage.output_tokens];
@@ -36,6 +40,8 @@ play((baseURL) => new Anthropic({ baseURL, apiKey: KEY, maxRetries: 0, timeout: 
   message_streamed: messageStreamed({}),
   message_tools: message({ tools: TOOLS }),
   message_tools_streamed: messageStreamed({ tools: TOOLS }),
+  message_accumulated: messageStreamed(THINKING),
+  message_tools_accumulated: messageStreamed({ tools: TOOLS, ...THINKING }),
   count: async (client, model, said) => {
     said.tokens = (await client.messages.countTokens({ model, messages: HELLO })).input_tokens;
   },

@@ -12,13 +12,17 @@ SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "require
 TOOLS: Any = [{"name": "get_weather", "input_schema": SCHEMA}]
 
 
+# Its own models must be asked to think.
+THINKING: Any = {"max_tokens": 2048, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+
+
 def message(client: anthropic.Anthropic, model: str, said: dict[str, Any], **more: Any) -> None:
-    _message(client.messages.create(model=model, max_tokens=64, messages=HELLO, **more), said)
+    _message(client.messages.create(**{"model": model, "max_tokens": 64, "messages": HELLO, **more}), said)
 
 
 def message_streamed(client: anthropic.Anthropic, model: str, said: dict[str, Any], **more: Any) -> None:
     said["text"] = ""
-    with client.messages.stream(model=model, max_tokens=64, messages=HELLO, **more) as stream:
+    with client.messages.stream(**{"model": model, "max_tokens": 64, "messages": HELLO, **more}) as stream:
         for piece in stream.text_stream:
             said["text"] += piece
         pieces = said["text"]
@@ -28,6 +32,7 @@ def message_streamed(client: anthropic.Anthropic, model: str, said: dict[str, An
 
 def _message(answer: Any, said: dict[str, Any]) -> None:
     said["text"] = "".join(block.text for block in answer.content if block.type == "text")
+    said["thought"] = "".join(block.thinking for block in answer.content if block.type == "thinking")
     said["calls"] = [[block.name, block.input] for block in answer.content if block.type == "tool_use"]
     said["finish"] = answer.stop_reason
     said["usage"] = [answer.usage.input_tokens, answer.usage.output_tokens]
@@ -55,6 +60,8 @@ if __name__ == "__main__":
             "message_streamed": message_streamed,
             "message_tools": lambda *scene: message(*scene, tools=TOOLS),
             "message_tools_streamed": lambda *scene: message_streamed(*scene, tools=TOOLS),
+            "message_accumulated": lambda *scene: message_streamed(*scene, **THINKING),
+            "message_tools_accumulated": lambda *scene: message_streamed(*scene, tools=TOOLS, **THINKING),
             "count": count,
             "models": models,
             "leave": leave,

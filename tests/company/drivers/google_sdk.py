@@ -11,15 +11,17 @@ from playing import KEY, play
 SCHEMA = types.Schema(type=types.Type.OBJECT, properties={"city": types.Schema(type=types.Type.STRING)}, required=["city"])
 TOOLS = [types.Tool(function_declarations=[types.FunctionDeclaration(name="get_weather", parameters=SCHEMA)])]
 
+THINKING = types.ThinkingConfig(include_thoughts=True, thinking_budget=1024)
+
 
 def content(client: genai.Client, model: str, said: dict[str, Any], **more: Any) -> None:
     answer = client.models.generate_content(model=model, contents="Say hello", config=types.GenerateContentConfig(**more))
-    said.update(text="", calls=[])
+    said.update(text="", thought="", calls=[])
     said["all"] = _add(answer, said)
 
 
 def content_streamed(client: genai.Client, model: str, said: dict[str, Any], **more: Any) -> None:
-    said.update(text="", calls=[], all=[])
+    said.update(text="", thought="", calls=[], all=[])
     for chunk in client.models.generate_content_stream(model=model, contents="Say hello", config=types.GenerateContentConfig(**more)):
         said["all"].append(_add(chunk, said))
 
@@ -28,13 +30,14 @@ def _add(answer: Any, said: dict[str, Any]) -> dict[str, Any]:
     """Without the HTTP headers that the SDK keeps beside an answer: a proxy adds some of its own."""
     for candidate in answer.candidates or ():
         for part in candidate.content.parts if candidate.content and candidate.content.parts else ():
-            said["text"] += part.text or ""
+            said["thought" if part.thought else "text"] += part.text or ""
             if part.function_call:
                 said["calls"].append([part.function_call.name, part.function_call.args])
         if candidate.finish_reason:
             said["finish"] = candidate.finish_reason.name
     if (usage := answer.usage_metadata) and usage.candidates_token_count:
         said["usage"] = [usage.prompt_token_count, usage.candidates_token_count]
+        said["thinking"] = usage.thoughts_token_count or 0
     dumped: dict[str, Any] = answer.model_dump(mode="json", exclude={"sdk_http_response"})
     return dumped
 
@@ -63,6 +66,8 @@ if __name__ == "__main__":
             "content_streamed": content_streamed,
             "content_tools": lambda *scene: content(*scene, tools=TOOLS),
             "content_tools_streamed": lambda *scene: content_streamed(*scene, tools=TOOLS),
+            "content_accumulated": lambda *scene: content_streamed(*scene, thinking_config=THINKING),
+            "content_tools_accumulated": lambda *scene: content_streamed(*scene, tools=TOOLS, thinking_config=THINKING),
             "count": count,
             "embeddings": embeddings,
             "models": models,

@@ -62,6 +62,32 @@ const responseStreamed = (more) => async (client, model, said) => {
   }
 };
 
+// The SDK's own helper adds up the pieces, those of members it has no type for as well.
+const chatAccumulated = (more) => async (client, model, said) => {
+  const asked = { model, messages: HELLO, stream: true, stream_options: { include_usage: true }, ...more };
+  const completion = await client.chat.completions.stream(asked).finalChatCompletion();
+  const { message, finish_reason } = completion.choices[0];
+  Object.assign(said, { text: message.content ?? "", finish: finish_reason, thought: message.reasoning_content });
+  said.calls = (message.tool_calls ?? []).map((call) => [call.function.name, JSON.parse(call.function.arguments)]);
+  said.usage = [completion.usage.prompt_tokens, completion.usage.completion_tokens];
+};
+
+const responseAccumulated = (more) => async (client, model, said) => {
+  const answer = await client.responses.stream({ model, input: "Say hello", reasoning: { effort: "low", summary: "auto" }, ...more }).finalResponse();
+  read(answer, said);
+  const thoughts = answer.output.filter((item) => item.type === "reasoning").flatMap((item) => item.summary);
+  said.thought = thoughts.map((part) => part.text).join("");
+};
+
+// It calls the tool and sends what that says back, until there are words.
+const toolsRun = async (client, model, said) => {
+  said.calls = [];
+  const run = (argument) => said.calls.push(["get_weather", argument]) && "sunny";
+  const tools = [{ type: "function", function: { ...FUNCTION, function: run, parse: JSON.parse } }];
+  const runner = client.chat.completions.runTools({ model, messages: HELLO, stream: true, tools });
+  said.text = await runner.finalContent();
+};
+
 play((baseURL) => new OpenAI({ baseURL, apiKey: KEY, maxRetries: 0, timeout: 30_000 }), {
   chat: chat({}),
   chat_streamed: chatStreamed({}),
@@ -71,6 +97,11 @@ play((baseURL) => new OpenAI({ baseURL, apiKey: KEY, maxRetries: 0, timeout: 30_
   response_streamed: responseStreamed({}),
   response_tools: response({ tools: RESPONSE_TOOLS }),
   response_tools_streamed: responseStreamed({ tools: RESPONSE_TOOLS }),
+  chat_accumulated: chatAccumulated({}),
+  chat_tools_accumulated: chatAccumulated({ tools: CHAT_TOOLS }),
+  response_accumulated: responseAccumulated({}),
+  response_tools_accumulated: responseAccumulated({ tools: RESPONSE_TOOLS }),
+  tools_run: toolsRun,
   embeddings: async (client, model, said) => {
     const result = await client.embeddings.create({ model, input: ["a"] });
     said.vector = result.data[0].embedding.map((number) => Math.round(number * 1e6) / 1e6);

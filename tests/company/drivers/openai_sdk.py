@@ -12,6 +12,8 @@ HELLO: Any = [{"role": "user", "content": "Say hello"}]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
 FUNCTION = {"name": "get_weather", "parameters": SCHEMA}
 CHAT_TOOLS: Any = [{"type": "function", "function": FUNCTION}]
+# What the helpers that parse ask for.
+STRICT_CHAT_TOOLS: Any = [{"type": "function", "function": {**FUNCTION, "strict": True}}]
 RESPONSE_TOOLS: Any = [{"type": "function", "strict": True, **FUNCTION}]
 
 
@@ -69,6 +71,27 @@ def _response(answer: Any, said: dict[str, Any]) -> None:
     said["whole"] = answer.model_dump(mode="json")
 
 
+def chat_accumulated(client: openai.OpenAI, model: str, said: dict[str, Any], **more: Any) -> None:
+    """The SDK's own helper adds up the pieces, those of members it has no type for as well."""
+    asked: dict[str, Any] = {"model": model, "messages": HELLO, "stream_options": {"include_usage": True}, **more}
+    helper = client.chat.completions.stream if hasattr(client.chat.completions, "stream") else client.beta.chat.completions.stream
+    with helper(**asked) as stream:
+        completion = stream.get_final_completion()
+    choice = completion.choices[0]
+    said["text"], said["finish"] = choice.message.content or "", choice.finish_reason
+    said["calls"] = [[call.function.name, json.loads(call.function.arguments)] for call in choice.message.tool_calls or ()]
+    said["usage"] = [completion.usage.prompt_tokens, completion.usage.completion_tokens]
+    said["thought"] = getattr(choice.message, "reasoning_content", None)
+
+
+def response_accumulated(client: openai.OpenAI, model: str, said: dict[str, Any], **more: Any) -> None:
+    with client.responses.stream(model=model, input="Say hello", reasoning={"effort": "low", "summary": "auto"}, **more) as stream:
+        answer = stream.get_final_response()
+    _response(answer, said)
+    del said["whole"]
+    said["thought"] = "".join(part.text for item in answer.output if item.type == "reasoning" for part in item.summary)
+
+
 def embeddings(client: openai.OpenAI, model: str, said: dict[str, Any]) -> None:
     result = client.embeddings.create(model=model, input=["a"])
     said["vector"] = [round(number, 6) for number in result.data[0].embedding]
@@ -95,6 +118,10 @@ if __name__ == "__main__":
             "response_streamed": response_streamed,
             "response_tools": lambda *scene: response(*scene, tools=RESPONSE_TOOLS),
             "response_tools_streamed": lambda *scene: response_streamed(*scene, tools=RESPONSE_TOOLS),
+            "chat_accumulated": chat_accumulated,
+            "chat_tools_accumulated": lambda *scene: chat_accumulated(*scene, tools=STRICT_CHAT_TOOLS),
+            "response_accumulated": response_accumulated,
+            "response_tools_accumulated": lambda *scene: response_accumulated(*scene, tools=RESPONSE_TOOLS),
             "embeddings": embeddings,
             "models": models,
             "leave": leave,
