@@ -41,6 +41,14 @@ class Driver:
         return found
 
 
+def driven(requirement: str, script: str, home: Path) -> Driver:
+    """The script with `openai==3.57.0` of PyPI, or with `npm openai==7.57.0`."""
+    if not requirement.startswith("npm "):
+        return in_python(requirement, script, home)
+    package, _, version = requirement.removeprefix("npm ").partition("==")
+    return in_node({package: version}, f"npm-{package.strip('@').replace('/', '-')}-{version}", script, home)
+
+
 def in_python(requirement: str, script: str, home: Path, environ: Mapping[str, str] | None = None) -> Driver:
     """The script in an environment that holds this requirement; `home` is its home directory."""
     return Driver([str(python_with(requirement)), str(DRIVERS / script)], {**_environ(home), **(environ or {})})

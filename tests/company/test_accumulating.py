@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.company.answering import thoughtful
-from tests.company.driving import Driver, in_node, in_python
+from tests.company.driving import Driver, driven
 from tests.fakes.provider import FakeProvider
 from tests.fakes.recordings import TEXT
 from tests.fakes.thoughts import CALLS, THOUGHT
@@ -49,8 +49,8 @@ CLIENTS: Mapping[str, Sequence[Helper]] = {
     **{f"openai=={version}": (CHAT, RESPONSES) for version in OPENAI},
     **{f"anthropic=={version}": (MESSAGES,) for version in ANTHROPIC},
     **{f"google-genai=={version}": (CONTENT,) for version in GOOGLE},
-    **{f"npm openai@{version}": (CHAT_NPM, RESPONSES) for version in OPENAI_NPM},
-    **{f"npm @anthropic-ai/sdk@{version}": (MESSAGES,) for version in ANTHROPIC_NPM},
+    **{f"npm openai=={version}": (CHAT_NPM, RESPONSES) for version in OPENAI_NPM},
+    **{f"npm @anthropic-ai/sdk=={version}": (MESSAGES,) for version in ANTHROPIC_NPM},
 }
 DOORS = {"openai": "", "anthropic": "/anthropic", "google": "/google/gemini"}
 SCRIPTS = {"openai": "openai_sdk", "anthropic": "anthropic_sdk", "google": "google_sdk"}
@@ -66,11 +66,7 @@ def vendor(client: str) -> str:
 
 
 def driver(client: str, home: Path) -> Driver:
-    script = SCRIPTS[vendor(client)]
-    if not client.startswith("npm "):
-        return in_python(client, f"{script}.py", home)
-    package, _, version = client.removeprefix("npm ").rpartition("@")
-    return in_node({package: version}, f"npm-{vendor(client)}-{version}", f"{script}.cjs", home)
+    return driven(client, f"{SCRIPTS[vendor(client)]}.{'cjs' if client.startswith('npm ') else 'py'}", home)
 
 
 async def serving(start: Start, environ: Mapping[str, str], provider: FakeProvider, folder: Path) -> Process:
@@ -110,5 +106,5 @@ async def test_its_runner_of_tools_comes_to_words(
 ) -> None:
     proxy = await serving(start, environ, provider, tmp_path)
     provider.will(*[thoughtful] * 2 * len(MODELS))
-    played = await driver(f"npm openai@{version}", tmp_path).plays(proxy.base, [("tools_run", model) for model in MODELS])
+    played = await driver(f"npm openai=={version}", tmp_path).plays(proxy.base, [("tools_run", model) for model in MODELS])
     assert played == [{"calls": CALLS, "text": TEXT}] * len(MODELS)

@@ -11,14 +11,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.company.driving import Driver, Said, in_node, in_python
+from tests.company.driving import Driver, Said, driven
 from tests.fakes import recordings
 from tests.fakes.provider import Act, Answer, FakeProvider, Received, recorded, streamed, whole
 from tests.process.conftest import Process, Start
 
 pytestmark = pytest.mark.slow
-
-NPM = {"openai": "7.57.0", "@anthropic-ai/sdk": "1.13.0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +154,17 @@ CLIENTS: dict[str, tuple[Vendor, str]] = {
     "anthropic==1.17.0": (ANTHROPIC, "anthropic_sdk.py"),
     "google-genai==1.75.0": (GOOGLE, "google_sdk.py"),
     "google-genai==2.34.0": (GOOGLE, "google_sdk.py"),
-    "npm openai": (OPENAI, "openai_sdk.cjs"),
-    "npm @anthropic-ai/sdk": (ANTHROPIC_NPM, "anthropic_sdk.cjs"),
+    "npm openai==7.57.0": (OPENAI, "openai_sdk.cjs"),
+    "npm openai==6.49.0": (OPENAI, "openai_sdk.cjs"),
+    "npm @anthropic-ai/sdk==1.13.0": (ANTHROPIC_NPM, "anthropic_sdk.cjs"),
+    "npm @anthropic-ai/sdk==0.137.0": (ANTHROPIC_NPM, "anthropic_sdk.cjs"),
 }
 
 
 @pytest.fixture(params=CLIENTS)
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
     vendor, driver = CLIENTS[request.param]
-    if driver.endswith(".py"):
-        return Client(vendor, in_python(request.param, driver, tmp_path))
-    return Client(vendor, in_node(NPM, "npm", driver, tmp_path))
+    return Client(vendor, driven(request.param, driver, tmp_path))
 
 
 @pytest.fixture

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.company.answering import obliging
+from tests.company.answering import obliging, thoughtful
 from tests.company.driving import Driver, Said, in_node, in_python
 from tests.fakes import recordings
 from tests.fakes.provider import FakeProvider
+from tests.fakes.thoughts import CALLS, THOUGHT
 from tests.process.conftest import Start
 
 pytestmark = pytest.mark.slow
@@ -100,6 +101,28 @@ async def test_it_gets_from_any_model_what_it_asks_for(
             assert (said["text"], said["usage"]) == (recordings.TEXT, [20 * rounds, 5 * rounds]), call
             assert said.get("calls", []) == ([["get_weather", {"city": "Zürich"}]] if "tools" in scene else []), call
     assert {row["status_code"] for row in await rows(proxy.base)} == {200}
+
+
+THINKERS = ("gpt-5", "claude-sonnet-4-6", "gemini-2.5-flash")
+
+
+@pytest.mark.parametrize(
+    "name", ["langchain-openai", "langchain-anthropic", "langchain-google-genai", "ai openai-compatible", "ai anthropic", "ai google"]
+)
+async def test_it_shows_what_any_model_thought_and_calls_a_tool_twice(
+    name: str, start: Start, environ: Mapping[str, str], provider: FakeProvider, tmp_path: Path
+) -> None:
+    framework = replace(FRAMEWORKS[name], scenes=("thinking", "thinking_tools"))
+    proxy = await start(environ=environ)
+    calls = framework.calls(THINKERS)
+    provider.will(*[thoughtful] * 2 * len(calls))
+    for call, said in zip(calls, await framework.driver(tmp_path).plays(proxy.base, calls), strict=True):
+        assert "error" not in said, f"{call}: {said}"
+        has_calls = call[0].endswith("tools")
+        # The AI SDK tells each of the two rounds.
+        thoughts = [THOUGHT] * (2 if has_calls and framework.package == "ai" else 1)
+        assert (said["text"], said["thought"].split("|")) == (recordings.TEXT, thoughts), call
+        assert said.get("calls", []) == (CALLS if has_calls else []), call
 
 
 async def test_echo_is_a_provider_to_it(framework: Framework, start: Start, tmp_path: Path) -> None:

@@ -12,11 +12,18 @@ const City = z.object({ city: z.string() });
 const tools = { get_weather: tool({ description: "The weather in a city.", inputSchema: City, execute: async () => "sunny" }) };
 const once = { maxRetries: 0 };
 
+const thinking = {
+  openai: { reasoningEffort: "low", reasoningSummary: "auto" },
+  anthropic: { thinking: { type: "enabled", budgetTokens: 1024 } },
+  google: { thinkingConfig: { includeThoughts: true, thinkingBudget: 1024 } },
+};
+
 const read = async (result, said) => {
   said.text = await result.text;
   said.finish = await result.finishReason;
   const usage = await result.totalUsage;
   said.usage = [usage.inputTokens, usage.outputTokens];
+  said.thought = (await result.steps).map((step) => step.reasoningText ?? "").join("|");
   said.calls = (await result.steps).flatMap((step) => step.toolCalls).map((call) => [call.toolName, call.input]);
 };
 
@@ -37,6 +44,8 @@ const scenes = (chat, embedding) => ({
   text_streamed: textStreamed({}),
   tools: text({ tools, stopWhen: stepCountIs(3) }),
   tools_streamed: textStreamed({ tools, stopWhen: stepCountIs(3) }),
+  thinking: textStreamed({ providerOptions: thinking }),
+  thinking_tools: textStreamed({ providerOptions: thinking, tools, stopWhen: stepCountIs(3) }),
   structured: async (at, model, said) => {
     said.parsed = (await generateText({ model: at(model), prompt: "Name a city", output: Output.object({ schema: City }), ...once })).output;
   },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -25,7 +26,9 @@ def get_weather(city: str) -> str:
 
 
 class OpenAI:
-    """`base_url` is the proxy's own; what stands behind it is what the package wants there."""
+    """`base_url` is the proxy's own; what stands behind it is what the package wants there. `thinking` asks its models to."""
+
+    thinking: Mapping[str, Any] = {"use_responses_api": True, "reasoning": {"effort": "low", "summary": "auto"}}
 
     def __init__(self, base_url: str) -> None:
         self.settings: dict[str, Any] = {"base_url": base_url, "api_key": KEY, "max_retries": 0}
@@ -44,6 +47,8 @@ class OpenAI:
 
 
 class Anthropic(OpenAI):
+    thinking: Mapping[str, Any] = {"max_tokens": 4096, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+
     def __init__(self, base_url: str) -> None:
         super().__init__(f"{base_url}/anthropic")
 
@@ -54,6 +59,8 @@ class Anthropic(OpenAI):
 
 
 class Google(OpenAI):
+    thinking: Mapping[str, Any] = {"include_thoughts": True, "thinking_budget": 1024}
+
     def __init__(self, base_url: str) -> None:
         super().__init__(f"{base_url}/google/gemini")
 
@@ -131,6 +138,8 @@ if __name__ == "__main__":
             "responses_streamed": lambda *scene: text_streamed(*scene, use_responses_api=True),
             "responses_tools": lambda *scene: tools(*scene, use_responses_api=True),
             "responses_tools_streamed": lambda *scene: tools(*scene, ask=_streamed, use_responses_api=True),
+            "thinking": lambda package, *scene: text_streamed(package, *scene, **package.thinking),
+            "thinking_tools": lambda package, *scene: tools(package, *scene, ask=_streamed, **package.thinking),
             "structured": structured,
             "structured_by_tool": lambda *scene: structured(*scene, method="function_calling"),
             "image": image,
