@@ -38,6 +38,7 @@ from respan_proxy.handlers.parameters import parameters
 from respan_proxy.handlers.reshape import reshape
 from respan_proxy.handlers.retry import retry
 from respan_proxy.handlers.send import send
+from respan_proxy.handlers.state import state, stored
 from respan_proxy.handlers.trace import Trace
 from respan_proxy.handlers.translate import translate
 from respan_proxy.handlers.translate_embeddings import translate_embeddings
@@ -89,7 +90,9 @@ def compose(config: Config, parts: Parts) -> Next:
         parameters(config),
         trace.announce,
         reshape(config, clock),
+        stored(parts.writer.keeping),
         fallback(config, parts.models.listed, clock),
+        state(config, parts.writer.keeping),
         count_tokens,
         translate_embeddings(config),
         fetch_images(config.images, images.fetch),

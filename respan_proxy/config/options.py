@@ -212,6 +212,14 @@ PROVIDER = (
     ),
     Option(
         "providers.NAME",
+        "stores_responses",
+        FLAG,
+        "it keeps Responses itself (previous_response_id, GET, DELETE); false: we do",
+        default="the provider's own; false",
+        sample=True,
+    ),
+    Option(
+        "providers.NAME",
         "paths",
         TABLE,
         "beginnings of endpoint paths that differ here",

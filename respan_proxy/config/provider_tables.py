@@ -96,7 +96,7 @@ class ProviderTables:
             ca_file=value["ca_file"] or None,
             timeouts=Timeouts(*(value[limit] or getattr(config.timeouts, limit) for limit in ("connect_s", "first_byte_s", "silence_s"))),
             request_bytes=config.limits.request_bytes if value["request_bytes"] is None else value["request_bytes"],
-            quirks=Quirks(ask_usage=row.ask_usage if value["ask_usage"] is None else value["ask_usage"]),
+            quirks=Quirks(*(getattr(row, name) if value[name] is None else value[name] for name in ("ask_usage", "stores_responses"))),
             caller_keys=value["caller_keys"] or config.caller_keys,
             key_pattern=Globs(row.key_pattern if value["key_pattern"] is None else value["key_pattern"]),
             bearer_keys=Globs(row.bearer_keys),

@@ -128,9 +128,11 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """Where a provider's wire differs from its dialect."""
+    """Where a provider's wire differs from its dialect, or its doings from its likes'."""
 
     ask_usage: bool = True
+    stores_responses: bool = False
+    """It keeps Responses itself: what is stored there is asked for there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class ProviderRow:
     location: str = ""
     location_env: tuple[str, ...] = ()
     ask_usage: bool = True
+    stores_responses: bool = False
     on_request: bool = False
     built_in: bool = False
 

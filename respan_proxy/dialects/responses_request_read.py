@@ -40,6 +40,7 @@ from respan_proxy.dialects.request import (
     WebSearch,
     Written,
 )
+from respan_proxy.dialects.responses_state import unknown_previous
 from respan_proxy.dialects.schemas import is_strict
 from respan_proxy.errors import RequestRejected
 
@@ -112,13 +113,7 @@ def read_request(members: Mapping[str, Any], model: str | None = None, stream: b
 
 def _no_state(asked: Asked) -> None:
     if id := asked.text("previous_response_id"):
-        raise RequestRejected(
-            f"Previous response with id {id!r} not found.",
-            status=404,
-            kind="not_found",
-            param="previous_response_id",
-            code="previous_response_not_found",
-        )
+        raise unknown_previous(id)
 
 
 def _thinking(asked: Asked) -> tuple[Thinking | None, list[Extra]]:

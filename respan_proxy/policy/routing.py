@@ -172,7 +172,10 @@ def _pinned(pin: str, model: str | None, asked: _Asked) -> Route:
 
 
 def _nameless(asked: _Asked) -> Route:
-    """For what names no model: a stored response, a list. The first provider that speaks the dialect, best with a credential."""
+    """For what names no model: a stored response, a list. The first provider that speaks the dialect, best with a credential.
+
+    What is stored is asked of who stores it: `MissingCredentials` when nobody does.
+    """
     endpoint, config = asked.endpoint, asked.config
     if endpoint.kind in _NEED_A_MODEL:
         if config.default_model is None:
@@ -180,12 +183,17 @@ def _nameless(asked: _Asked) -> Route:
                 "the request names no model, and no server.default_model is configured", param="model", code="missing_model"
             )
         return route(config.default_model, endpoint, config, listed=asked.listed, credential=asked.credential)
+    is_stored = endpoint.kind == "state" and endpoint.dialect == "openai.responses"
     speaking = [
-        Route(provider, None, f"the first provider that speaks {endpoint.dialect}")
+        Route(provider, None, f"the first provider that {'keeps Responses' if is_stored else f'speaks {endpoint.dialect}'}")
         for provider in config.providers.values()
-        if provider.speaks(endpoint.dialect)
+        if provider.speaks(endpoint.dialect) and (provider.quirks.stores_responses or not is_stored)
     ]
-    best = min(speaking, key=asked.rank)
+    best = min(speaking, key=asked.rank, default=None)
+    if best is None:
+        raise MissingCredentials("no provider is configured that keeps Responses (providers.NAME.stores_responses)")
+    if is_stored and not asked.can_pay(best.provider):
+        raise missing(best.provider)
     return best if asked.can_pay(best.provider) else _checked(best, asked)
 
 
