@@ -185,6 +185,9 @@ class Keeping:
 
     def _makes_room(self, size: int) -> bool:
         """Whether `size` bytes fit. What may not reach the disk goes first, then what waited longest for it."""
+        if size > self._limit_bytes:
+            self.dropped += 1
+            return False
         for place in (self._memory, self._waiting):
             while self._bytes + size > self._limit_bytes and place:
                 self._forget(place, next(iter(place)))

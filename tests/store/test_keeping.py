@@ -177,9 +177,9 @@ async def test_what_waits_is_bounded_and_the_oldest_goes(path: Path) -> None:
     keeping = Keeping(path, lambda: None, memory_bytes=3 * (ENTRY_BYTES + 100))
     for key in "abcd":
         keeping.put("response", "", {key: bytes(99)})
-    keeping.put("response", "", {"e": bytes(10_000)})
-    assert keeping.dropped == 5
-    assert keeping.lost == 0
+    keeping.put("response", "", {"too large": bytes(10_000)})
+    assert (keeping.dropped, keeping.lost) == (2, 3)
+    assert set(await keeping.get("response", "", "bcd")) == {"b", "c", "d"}
 
 
 async def test_what_may_not_reach_the_disk_is_readable_and_does_not(path: Path) -> None:
