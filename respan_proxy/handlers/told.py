@@ -147,7 +147,7 @@ def _with_data(frame: bytes, data: bytes, instead: bytes) -> bytes:
     if data in frame:
         return frame.replace(data, instead, 1)
     lines = [line for line in frame.splitlines() if line and not line.startswith(b"data:")]
-    return b"\n".join([*lines, b"data: " + instead, b"", b""])
+    return b"\n".join([*lines, *(b"data: " + line for line in instead.split(b"\n")), b"", b""])
 
 
 def _item(frame: bytes) -> dict[str, Any] | None:
