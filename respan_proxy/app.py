@@ -32,6 +32,7 @@ from respan_proxy.handlers.fetch_images import fetch_images
 from respan_proxy.handlers.judge import judge
 from respan_proxy.handlers.keep_secrets import keep_secrets
 from respan_proxy.handlers.keep_state import keep_state
+from respan_proxy.handlers.leave_foreign import leave_foreign
 from respan_proxy.handlers.models import Models
 from respan_proxy.handlers.observe import observe
 from respan_proxy.handlers.parameters import parameters
@@ -96,6 +97,7 @@ def compose(config: Config, parts: Parts) -> Next:
         count_tokens,
         translate_embeddings(config),
         fetch_images(config.images, images.fetch),
+        leave_foreign(config),
         keep_state(parts.writer.keeping, config),
         translate(config),
         retry(config.retry, clock),

@@ -230,13 +230,13 @@ def _budget(body: Body, thinking: Thinking, losses: Losses) -> None:
     tokens = min(max(budget if budget is not None else 8192, _LEAST_BUDGET), body["max_tokens"] - 1)
     if tokens < _LEAST_BUDGET:
         losses.add("reasoning", "dropped_max_tokens_too_small")
-    elif _unsigned_loop(body["messages"]):
+    elif unsigned_loop(body["messages"]):
         losses.add("reasoning", "dropped_missing_signature")
     else:
         body["thinking"] = {"type": "enabled", "budget_tokens": tokens}
 
 
-def _unsigned_loop(messages: list[Body]) -> bool:
+def unsigned_loop(messages: list[Body]) -> bool:
     """Whether the conversation is inside a tool loop whose last step does not begin with thinking."""
     if len(messages) < 2 or messages[-1]["role"] != "user" or not isinstance(messages[-1]["content"], list):
         return False

@@ -18,6 +18,7 @@ from respan_proxy.errors import Kind, ProxyError
 FinishReason = Literal["stop", "stop_sequence", "tool", "length", "context", "filter", "pause"]
 Provider = Literal["anthropic", "gemini", "openai"]
 _PROVIDERS: Mapping[str, Provider] = {"anthropic": "anthropic", "gemini": "gemini", "openai": "openai"}
+TAG = "gw1."
 _TAGGED = re.compile(r"gw1\.(anthropic|gemini|openai)\.(?:([A-Za-z0-9_-]{1,64}):)?(.+)", re.DOTALL)
 _REDACTED = "redacted"
 
@@ -35,7 +36,7 @@ class Opaque:
     def tagged(self) -> str:
         """As it travels inside a foreign dialect's field: `gw1.gemini.SIG`, `gw1.anthropic.redacted:DATA`, `gw1.openai.ID:DATA`."""
         name = _REDACTED if self.redacted else self.id
-        return f"gw1.{self.provider}.{name}:{self.data}" if name else f"gw1.{self.provider}.{self.data}"
+        return f"{TAG}{self.provider}.{name}:{self.data}" if name else f"{TAG}{self.provider}.{self.data}"
 
     @classmethod
     def untagged(cls, tagged: str) -> Opaque | None:

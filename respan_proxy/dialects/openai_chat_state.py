@@ -10,6 +10,9 @@ from respan_proxy.dialects.events import Opaque, Provider
 from respan_proxy.dialects.lenient import members
 from respan_proxy.dialects.lenient import text as text_of
 
+EXTENSIONS = frozenset(("reasoning_content", "reasoning_details", "extra_content"))
+"""Members of messages (the last one also of calls) that OpenAI itself neither says nor takes."""
+
 _FORMAT: Mapping[Provider, str] = {
     "anthropic": "anthropic-claude-v1",
     "gemini": "google-gemini-v1",

@@ -284,7 +284,8 @@ class Profile:
     refuses: frozenset[str] = frozenset()
     """Members that this model or server does not take, in its dialect's words, by path where it is about a value: `stop`, `verbosity`,
     `parallel_tool_calls`, `stream_options`, `metadata`, `prompt_cache_key`, `service_tier`, `web_search_options`, `tools.web_search`,
-    `tools.custom`, `tool_choice.none`, `tool_choice.allowed_tools`, `thinking.disabled`, `reasoning_effort.with_tools`."""
+    `tools.custom`, `tool_choice.none`, `tool_choice.allowed_tools`, `thinking.disabled`, `reasoning_effort.with_tools`,
+    `messages.extensions` (thinking and state that come back in chat)."""
     dialect: str | None = None
     """The dialect it is asked in where its provider has several; None: any."""
     thinking: Literal["adaptive", "budget", "level", "none"] | None = None

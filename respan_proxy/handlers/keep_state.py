@@ -9,7 +9,6 @@ from secrets import token_hex
 from typing import Protocol
 
 from respan_proxy.config import Config
-from respan_proxy.dialects.profiles import profile_of
 from respan_proxy.dialects.steps import CallState, Collector, calls_without_state, gives_state, may_lose_state, with_state
 from respan_proxy.errors import ProxyError
 from respan_proxy.exchange import Exchange, Handler, Next, Reply
@@ -39,8 +38,7 @@ def keep_state(keeping: Keeps, config: Config) -> Handler:
         if not translates(exchange):  # a relayed client speaks to its own provider, and carries what it gives
             return await call_next(exchange)
         asked = await understood(exchange)
-        request, provider = asked.request, target.provider.name
-        profile = profile_of(provider, target.model or request.model)
+        request, provider, profile = asked.request, target.provider.name, target.profile
         if not may_lose_state(exchange.dialect.name, asked.members) or not gives_state(target.dialect.name, profile, request):
             return await call_next(exchange)
         plain, owner = profile.replays_reasoning, exchange.caller.key_id or ""

@@ -46,7 +46,7 @@ def test_a_models_name_tells_what_it_takes(provider: str, model: str, told: dict
 
 
 def test_an_unknown_model_of_openai_is_asked_as_the_newest_are() -> None:
-    assert profile_of("openai", "something-new") == Profile(model="something-new")
+    assert profile_of("openai", "something-new") == Profile(model="something-new", refuses=frozenset({"messages.extensions"}))
 
 
 def test_every_known_model_has_a_sound_profile() -> None:

@@ -13,14 +13,15 @@ from google.genai import types
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
 RESULTS = ("sunny", "rain")
 
-Converse = Callable[[str, str, bool, bool], Awaitable[None]]
-"""(base, model, streams, plain): `plain` users send back what was said and called, and nothing else."""
+Converse = Callable[..., Awaitable[None]]
+"""(base, model, streams, plain, then): `plain` users send back what was said and called, and nothing else; `then` is the model that is
+asked with the results, if it is another."""
 
 
-async def chat(base: str, model: str, streams: bool, plain: bool, key: str = "any") -> None:
+async def chat(base: str, model: str, streams: bool, plain: bool, then: str | None = None) -> None:
     tools: Any = [{"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}]
     messages: list[Any] = [{"role": "user", "content": "hi"}]
-    async with openai.AsyncOpenAI(api_key=key, base_url=base, max_retries=0) as client:
+    async with openai.AsyncOpenAI(api_key="any", base_url=base, max_retries=0) as client:
         ask: Any = {"model": model, "messages": messages, "tools": tools, "reasoning_effort": "low"}
         if streams:
             async with client.chat.completions.stream(**ask) as stream:
@@ -32,7 +33,7 @@ async def chat(base: str, model: str, streams: bool, plain: bool, key: str = "an
         if plain:
             said = plainly(message)
         messages += [said, *chat_results(message.tool_calls)]
-        await client.chat.completions.create(**ask)
+        await client.chat.completions.create(**{**ask, "model": then or model})
 
 
 def plainly(message: Any) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def chat_results(calls: Any) -> list[dict[str, Any]]:
     return [{"role": "tool", "tool_call_id": call.id, "content": result} for call, result in zip(calls, RESULTS, strict=True)]
 
 
-async def messages(base: str, model: str, streams: bool, plain: bool) -> None:
+async def messages(base: str, model: str, streams: bool, plain: bool, then: str | None = None) -> None:
     async with anthropic.AsyncAnthropic(api_key="any", base_url=f"{base}/anthropic", max_retries=0) as client:
         history: list[Any] = [{"role": "user", "content": "hi"}]
         ask: Any = {
@@ -67,10 +68,10 @@ async def messages(base: str, model: str, streams: bool, plain: bool) -> None:
         calls = [block for block in final.content if block.type == "tool_use"]
         results = [{"type": "tool_result", "tool_use_id": call.id, "content": said} for call, said in zip(calls, RESULTS, strict=True)]
         history += [{"role": "assistant", "content": content}, {"role": "user", "content": results}]
-        await client.messages.create(**ask)
+        await client.messages.create(**{**ask, "model": then or model})
 
 
-async def responses(base: str, model: str, streams: bool, plain: bool) -> None:
+async def responses(base: str, model: str, streams: bool, plain: bool, then: str | None = None) -> None:
     async with openai.AsyncOpenAI(api_key="any", base_url=base, max_retries=0) as client:
         items: list[Any] = [{"role": "user", "content": "hi"}]
         ask: Any = {
@@ -93,10 +94,10 @@ async def responses(base: str, model: str, streams: bool, plain: bool) -> None:
         items += [
             {"type": "function_call_output", "call_id": call.call_id, "output": result} for call, result in zip(calls, RESULTS, strict=True)
         ]
-        await client.responses.create(**ask)
+        await client.responses.create(**{**ask, "model": then or model})
 
 
-async def generate_content(base: str, model: str, streams: bool, plain: bool) -> None:
+async def generate_content(base: str, model: str, streams: bool, plain: bool, then: str | None = None) -> None:
     """The SDK's own chat keeps the history; `plain` users keep none of the thoughts."""
     client = genai.Client(api_key="any", http_options={"base_url": f"{base}/google/gemini"})
     declaration = types.FunctionDeclaration(name="get_weather", parameters_json_schema=SCHEMA)
@@ -115,6 +116,8 @@ async def generate_content(base: str, model: str, streams: bool, plain: bool) ->
         types.Part(function_response=types.FunctionResponse(id=call.id, name=call.name, response={"output": said}))
         for call, said in zip(calls, RESULTS, strict=True)
     ]
+    if then is not None:
+        talk = client.aio.chats.create(model=then, config=config, history=talk.get_history())
     await talk.send_message(cast(Any, results))
     await client.aio.aclose()
 

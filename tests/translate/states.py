@@ -161,7 +161,7 @@ def _responses_stream() -> list[bytes]:
 
 
 def _responses_step(body: Any) -> list[Any]:
-    return [item for item in body["input"] if item["type"] in ("reasoning", "function_call")]
+    return [item for item in body["input"] if item.get("type") in ("reasoning", "function_call")]
 
 
 OPENAI = Giver(

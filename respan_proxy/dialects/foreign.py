@@ -1,0 +1,153 @@
+"""What an earlier provider of the conversation left in the history of a client that now speaks to another one in its own words.
+
+Nothing is translated there, and so nothing leaves it out: Claude refuses signatures it did not write, OpenAI encrypted content that
+it did not encrypt, and strict chat servers every member they do not know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from respan_proxy.dialects.anthropic_request_write import unsigned_loop
+from respan_proxy.dialects.events import TAG
+from respan_proxy.dialects.openai_chat_state import EXTENSIONS
+from respan_proxy.dialects.request import Losses, Profile
+
+Members = Mapping[str, Any]
+
+MARKS: Mapping[str, tuple[bytes, ...]] = {
+    "anthropic.messages": (TAG.encode(),),
+    "openai.responses": (TAG.encode(),),
+    "openai.chat": tuple(name.encode() for name in EXTENSIONS),
+}
+"""By dialect: what a body without any of it need not be read for, if reading it is dear."""
+
+_OUR_ITEM = re.compile(r"rs_[0-9a-f]{24}")
+"""The service's own names are twice as long."""
+
+
+def left_out(dialect: str, members: Members, profile: Profile, losses: Losses) -> dict[str, Any]:
+    """Members of a request in `dialect` to send instead of those it has: the same without what its target did not give.
+
+    Empty when there is nothing to leave out, which is told in little more time than it takes to look at every message. What has
+    another shape than it should is not ours to judge.
+    """
+    clean = _CLEAN.get(dialect)
+    return clean(members, profile, losses) if clean is not None else {}
+
+
+def _messages(members: Members, profile: Profile, losses: Losses) -> dict[str, Any]:
+    told = members.get("messages")
+    # Claude signs all of its own; others that speak its dialect may not
+    unsigned = ("", None) if profile.thinking is not None else ()
+    if not isinstance(told, list):
+        return {}
+    for message in told:  # plain loops: most conversations are looked through for nothing
+        if _has_foreign_thinking(message, unsigned):
+            break
+    else:
+        return {}
+    losses.add("messages.reasoning")
+    kept: list[Any] = []
+    for message in told:
+        if not _has_foreign_thinking(message, unsigned):
+            kept.append(message)
+        elif content := [block for block in message["content"] if not _is_foreign(block, unsigned)]:
+            kept.append({**message, "content": content})
+    thinking = members.get("thinking")
+    if isinstance(thinking, dict) and thinking.get("type") == "enabled" and _well_formed(kept) and unsigned_loop(kept):
+        losses.add("reasoning", "dropped_missing_signature")
+        return {"messages": kept, "thinking": {"type": "disabled"}}
+    return {"messages": kept}
+
+
+def _has_foreign_thinking(message: Any, unsigned: tuple[str | None, ...]) -> bool:
+    if type(message) is not dict or message.get("role") != "assistant":
+        return False
+    content = message.get("content")
+    if type(content) is list:
+        for block in content:
+            if type(block) is dict and block.get("type") == "thinking" and _is_foreign(block, unsigned):
+                return True
+    return False
+
+
+def _is_foreign(block: Any, unsigned: tuple[str | None, ...]) -> bool:
+    """Thinking under a tag of ours, or that nobody signed."""
+    if type(block) is not dict or block.get("type") != "thinking":
+        return False
+    signature = block.get("signature")
+    return signature in unsigned or (isinstance(signature, str) and signature.startswith(TAG))
+
+
+def _well_formed(messages: list[Any]) -> bool:
+    return all(
+        isinstance(message, dict)
+        and isinstance(message.get("role"), str)
+        and isinstance(content := message.get("content"), (str, list))
+        and bool(content)
+        and (isinstance(content, str) or all(isinstance(block, dict) and isinstance(block.get("type"), str) for block in content))
+        for message in messages[-2:]
+    )
+
+
+def _responses(members: Members, profile: Profile, losses: Losses) -> dict[str, Any]:
+    told = members.get("input")
+    if not isinstance(told, list) or not any(_is_foreign_item(item) for item in told):
+        return {}
+    losses.add("messages.reasoning")
+    return {"input": [item for item in told if not _is_foreign_item(item)]}
+
+
+def _is_foreign_item(item: Any) -> bool:
+    if type(item) is not dict or item.get("type") != "reasoning":
+        return False
+    encrypted = item.get("encrypted_content")
+    if isinstance(encrypted, str):
+        return encrypted.startswith(TAG)
+    # the service would look for it among its own
+    return encrypted is None and isinstance(id := item.get("id"), str) and _OUR_ITEM.fullmatch(id) is not None
+
+
+def _chat(members: Members, profile: Profile, losses: Losses) -> dict[str, Any]:
+    told = members.get("messages")
+    if "messages.extensions" not in profile.refuses or not isinstance(told, list):
+        return {}
+    for message in told:
+        if type(message) is dict and message.get("role") == "assistant" and _is_extended(message):
+            break
+    else:
+        return {}
+    losses.add("messages.reasoning")
+    return {"messages": [_plain(message) for message in told]}
+
+
+def _is_extended(message: dict[str, Any]) -> bool:
+    if not EXTENSIONS.isdisjoint(message):
+        return True
+    calls = message.get("tool_calls")
+    if type(calls) is list:
+        for call in calls:
+            if type(call) is dict and "extra_content" in call:
+                return True
+    return False
+
+
+def _plain(message: Any) -> Any:
+    if not isinstance(message, dict) or message.get("role") != "assistant":
+        return message
+    plain = {name: value for name, value in message.items() if name not in EXTENSIONS}
+    if isinstance(calls := plain.get("tool_calls"), list):
+        plain["tool_calls"] = [
+            {name: value for name, value in call.items() if name not in EXTENSIONS} if isinstance(call, dict) else call for call in calls
+        ]
+    return plain
+
+
+_CLEAN: Mapping[str, Callable[[Members, Profile, Losses], dict[str, Any]]] = {
+    "anthropic.messages": _messages,
+    "openai.responses": _responses,
+    "openai.chat": _chat,
+}

@@ -1,0 +1,86 @@
+"""What is left out of a relayed history, and that nothing else is touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from respan_proxy.dialects.foreign import left_out
+from respan_proxy.dialects.request import Losses, Profile
+
+CLAUDE, STRICT = Profile(thinking="adaptive"), Profile(refuses=frozenset({"messages.extensions"}))
+OWN = {"type": "thinking", "thinking": "a", "signature": "EuYB"}
+TAGGED = {"type": "thinking", "thinking": "", "signature": "gw1.gemini.U0lH"}
+UNSIGNED = {"type": "thinking", "thinking": "b", "signature": ""}
+TEXT = {"type": "text", "text": "ok"}
+ASKED = {"role": "user", "content": "q"}
+
+WORDS = st.sampled_from(
+    ["assistant", "user", "thinking", "text", "reasoning", "gw1.openai.x", "", "rs_0123456789abcdef01234567", "enabled", "tool_result"]
+)
+NAMES = st.sampled_from(
+    ["role", "content", "type", "signature", "messages", "input", "encrypted_content", "id", "tool_calls", "extra_content", "thinking"]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | WORDS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4)
+)
+DIALECTS = ["anthropic.messages", "openai.responses", "openai.chat", "gemini"]
+
+
+def cleaned(dialect: str, members: dict[str, Any], profile: Profile) -> tuple[dict[str, Any], list[str]]:
+    losses = Losses()
+    return left_out(dialect, members, profile, losses), losses.notices
+
+
+@given(st.sampled_from(DIALECTS), st.dictionaries(NAMES, JSON, max_size=4), st.sampled_from([CLAUDE, STRICT, Profile()]))
+def test_no_shape_of_a_request_breaks_it_and_nothing_is_left_the_second_time(
+    dialect: str, members: dict[str, Any], profile: Profile
+) -> None:
+    instead, notices = cleaned(dialect, members, profile)
+    assert bool(instead) == bool(notices)
+    assert cleaned(dialect, {**members, **instead}, profile)[0] == {}
+
+
+def test_claude_keeps_its_own_thinking() -> None:
+    said = {"role": "assistant", "content": [OWN, TAGGED, UNSIGNED, TEXT]}
+    instead, notices = cleaned("anthropic.messages", {"messages": [ASKED, said, ASKED]}, CLAUDE)
+    assert instead == {"messages": [ASKED, {"role": "assistant", "content": [OWN, TEXT]}, ASKED]}
+    assert notices == ["messages.reasoning:dropped"]
+    assert cleaned("anthropic.messages", {"messages": [ASKED, {"role": "assistant", "content": [OWN, TEXT]}]}, CLAUDE) == ({}, [])
+
+
+def test_a_message_of_nothing_else_goes() -> None:
+    said = {"role": "assistant", "content": [TAGGED]}
+    assert cleaned("anthropic.messages", {"messages": [ASKED, said, ASKED]}, CLAUDE)[0] == {"messages": [ASKED, ASKED]}
+
+
+def test_others_that_speak_claudes_dialect_may_sign_nothing() -> None:
+    said = {"role": "assistant", "content": [UNSIGNED, TEXT]}
+    assert cleaned("anthropic.messages", {"messages": [ASKED, said]}, Profile()) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("item", "stays"),
+    [
+        ({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"}, True),
+        ({"type": "reasoning", "id": "rs_68af4030baa48193b0b43b4c2a176a1a0e6967589f080e77", "summary": []}, True),
+        ({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gw1.anthropic.S"}, False),
+        ({"type": "reasoning", "id": "rs_0123456789abcdef01234567", "summary": []}, False),
+        ({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, True),
+    ],
+)
+def test_openai_is_sent_reasoning_that_is_its_own(item: dict[str, Any], stays: bool) -> None:
+    said = [{"role": "user", "content": "q"}, item]
+    assert cleaned("openai.responses", {"input": said}, Profile())[0] == ({} if stays else {"input": said[:1]})
+
+
+def test_chat_servers_that_take_no_extensions_are_sent_none() -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    told = [ASKED, {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": [{**call, "extra_content": {}}]}]
+    plain = [ASKED, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    assert cleaned("openai.chat", {"messages": told}, STRICT)[0] == {"messages": plain}
+    assert cleaned("openai.chat", {"messages": told}, Profile())[0] == {}
+    assert cleaned("openai.chat", {"messages": plain}, STRICT)[0] == {}
