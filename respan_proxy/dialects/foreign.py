@@ -1,7 +1,7 @@
 """What an earlier provider of the conversation left in the history of a client that now speaks to another one in its own words.
 
 Nothing is translated there, and so nothing leaves it out: Claude refuses signatures it did not write, OpenAI encrypted content that
-it did not encrypt, and strict chat servers every member they do not know.
+it did not encrypt, Gemini calls without a signature, and strict chat servers every member they do not know.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from respan_proxy.dialects.anthropic_request_write import unsigned_loop
 from respan_proxy.dialects.events import TAG
+from respan_proxy.dialects.gemini_request_read import SKIP
 from respan_proxy.dialects.openai_chat_state import EXTENSIONS
 from respan_proxy.dialects.request import Losses, Profile
 
@@ -21,6 +22,7 @@ MARKS: Mapping[str, tuple[bytes, ...]] = {
     "anthropic.messages": (TAG.encode(),),
     "openai.responses": (TAG.encode(),),
     "openai.chat": tuple(name.encode() for name in EXTENSIONS),
+    "gemini": (b"functionCall", b"function_call"),
 }
 """By dialect: what a body without any of it need not be read for, if reading it is dear."""
 
@@ -146,8 +148,49 @@ def _plain(message: Any) -> Any:
     return plain
 
 
+_SIGNATURES = ("thoughtSignature", "thought_signature")
+_CALLS = ("functionCall", "function_call")
+
+
+def _contents(members: Members, profile: Profile, losses: Losses) -> dict[str, Any]:
+    """Here nothing is left out: models that think in levels refuse a step whose first call is unsigned, as all calls of others are."""
+    told = members.get("contents")
+    if profile.thinking != "level" or not isinstance(told, list) or not (places := _unsigned_steps(told)):
+        return {}
+    losses.add("messages.reasoning", "skipped")
+    signed = list(told)
+    for content, part in places:
+        parts = list(signed[content]["parts"])
+        parts[part] = {**parts[part], "thoughtSignature": SKIP}
+        signed[content] = {**signed[content], "parts": parts}
+    return {"contents": signed}
+
+
+def _unsigned_steps(contents: list[Any]) -> list[tuple[int, int]]:
+    """(content, part) of the first call of each step without a signature. Neighbouring contents of the model are one step."""
+    places: list[tuple[int, int]] = []
+    first: tuple[int, int] | None = None
+    signed = False
+    for index, content in enumerate(contents):
+        if type(content) is not dict or content.get("role") != "model":
+            if first is not None and not signed:
+                places.append(first)
+            first, signed = None, False
+            continue
+        parts = content.get("parts")
+        for place, part in enumerate(parts if type(parts) is list else ()):
+            if type(part) is dict:
+                signed = signed or any(part.get(name) for name in _SIGNATURES)
+                if first is None and any(part.get(name) is not None for name in _CALLS):
+                    first = index, place
+    if first is not None and not signed:
+        places.append(first)
+    return places
+
+
 _CLEAN: Mapping[str, Callable[[Members, Profile, Losses], dict[str, Any]]] = {
     "anthropic.messages": _messages,
     "openai.responses": _responses,
     "openai.chat": _chat,
+    "gemini": _contents,
 }

@@ -24,7 +24,7 @@ def leave_foreign(config: Config) -> Handler:
         if exchange.endpoint.kind not in ("generate", "count") or not isinstance(document, Document) or translates(exchange):
             return await call_next(exchange)
         dialect, members = target.dialect.name, document.members
-        if any(members.get(name) is UNREAD for name in ("messages", "input")):
+        if any(members.get(name) is UNREAD for name in ("messages", "input", "contents")):
             if not await _is_marked(exchange.request.body, MARKS.get(dialect, ())):
                 return await call_next(exchange)
             members = dict(await asked(exchange))

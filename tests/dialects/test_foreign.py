@@ -12,6 +12,7 @@ from respan_proxy.dialects.foreign import left_out
 from respan_proxy.dialects.request import Losses, Profile
 
 CLAUDE, STRICT = Profile(thinking="adaptive"), Profile(refuses=frozenset({"messages.extensions"}))
+LEVEL = Profile(thinking="level")
 OWN = {"type": "thinking", "thinking": "a", "signature": "EuYB"}
 TAGGED = {"type": "thinking", "thinking": "", "signature": "gw1.gemini.U0lH"}
 UNSIGNED = {"type": "thinking", "thinking": "b", "signature": ""}
@@ -19,10 +20,10 @@ TEXT = {"type": "text", "text": "ok"}
 ASKED = {"role": "user", "content": "q"}
 
 WORDS = st.sampled_from(
-    ["assistant", "user", "thinking", "text", "reasoning", "gw1.openai.x", "", "rs_0123456789abcdef01234567", "enabled", "tool_result"]
+    ["assistant", "model", "user", "thinking", "text", "reasoning", "gw1.openai.x", "", "rs_0123456789abcdef01234567", "enabled"]
 )
-NAMES = st.sampled_from(
-    ["role", "content", "type", "signature", "messages", "input", "encrypted_content", "id", "tool_calls", "extra_content", "thinking"]
+NAMES = st.sampled_from(["role", "content", "contents", "parts", "type", "signature", "messages", "input", "id"]) | st.sampled_from(
+    ["functionCall", "thoughtSignature", "encrypted_content", "tool_calls", "extra_content", "thinking"]
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | WORDS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4)
@@ -35,7 +36,7 @@ def cleaned(dialect: str, members: dict[str, Any], profile: Profile) -> tuple[di
     return left_out(dialect, members, profile, losses), losses.notices
 
 
-@given(st.sampled_from(DIALECTS), st.dictionaries(NAMES, JSON, max_size=4), st.sampled_from([CLAUDE, STRICT, Profile()]))
+@given(st.sampled_from(DIALECTS), st.dictionaries(NAMES, JSON, max_size=4), st.sampled_from([CLAUDE, STRICT, LEVEL]))
 def test_no_shape_of_a_request_breaks_it_and_nothing_is_left_the_second_time(
     dialect: str, members: dict[str, Any], profile: Profile
 ) -> None:
@@ -75,6 +76,19 @@ def test_others_that_speak_claudes_dialect_may_sign_nothing() -> None:
 def test_openai_is_sent_reasoning_that_is_its_own(item: dict[str, Any], stays: bool) -> None:
     said = [{"role": "user", "content": "q"}, item]
     assert cleaned("openai.responses", {"input": said}, Profile())[0] == ({} if stays else {"input": said[:1]})
+
+
+def test_gemini_is_told_to_skip_what_a_step_of_another_lacks() -> None:
+    call, result = {"functionCall": {"name": "f", "args": {}}}, {"role": "user", "parts": [{"functionResponse": {"name": "f"}}]}
+    own = {"role": "model", "parts": [{**call, "thoughtSignature": "U0lH"}, call]}
+    streamed = [{"role": "model", "parts": [{"text": "x"}]}, {"role": "model", "parts": [{**call, "thought_signature": "U0lH"}]}]
+    others = {"role": "model", "parts": [{"text": "x"}, call, call]}
+    instead, notices = cleaned("gemini", {"contents": [own, result, *streamed, result, others, result]}, LEVEL)
+    skipped = {**call, "thoughtSignature": "skip_thought_signature_validator"}
+    assert instead == {"contents": [own, result, *streamed, result, {"role": "model", "parts": [{"text": "x"}, skipped, call]}, result]}
+    assert notices == ["messages.reasoning:skipped"]
+    assert cleaned("gemini", {"contents": [own, result, *streamed]}, LEVEL) == ({}, [])
+    assert cleaned("gemini", {"contents": [others]}, Profile(thinking="budget")) == ({}, [])
 
 
 def test_chat_servers_that_take_no_extensions_are_sent_none() -> None:

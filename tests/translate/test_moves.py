@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Proxy
 from tests.fakes.provider import FakeProvider
 from tests.translate import clients
-from tests.translate.states import CLAUDE, DEEPSEEK, GIVERS, OPENAI
+from tests.translate.states import CLAUDE, DEEPSEEK, GEMINI, GIVERS, OPENAI
 from tests.translate.test_state import proxy as proxy
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -66,6 +66,21 @@ async def test_strict_chat_servers_are_sent_no_members_they_do_not_know(
     [step] = [message for message in provider.last.json["messages"] if message["role"] == "assistant"]
     assert not {"reasoning_content", "reasoning_details", "extra_content"} & (step.keys() | step["tool_calls"][0].keys())
     assert step["content"] == "Let me look." and len(step["tool_calls"]) == 2
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+async def test_gemini_takes_the_calls_of_another(proxy: Proxy, provider: FakeProvider, streams: bool) -> None:
+    provider.will(CLAUDE.answer(streams))
+    await clients.generate_content(proxy.base, CLAUDE.model, streams, False, then=GEMINI.model)
+    calls = [part for part in GEMINI.step(provider.last.json) if "functionCall" in part]
+    assert [call.get("thoughtSignature") for call in calls] == ["skip_thought_signature_validator", None]
+
+
+async def test_geminis_own_calls_are_relayed_as_they_are(proxy: Proxy, provider: FakeProvider) -> None:
+    provider.will(GEMINI.whole)
+    await clients.generate_content(proxy.base, GEMINI.model, False, False)
+    signatures = [part.get("thoughtSignature") for part in GEMINI.step(provider.last.json)]
+    assert signatures.count(None) == 2 and "skip_thought_signature_validator" not in signatures
 
 
 async def test_who_takes_plain_thinking_is_relayed_as_before(proxy: Proxy, provider: FakeProvider) -> None:
