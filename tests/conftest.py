@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.fakes.provider import FakeProvider
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from respan_proxy.server.house import House
 
 # Deterministic, and nothing is judged by the clock: the machine may be busy.
-settings.register_profile("house", deadline=None, derandomize=True, database=None)
+settings.register_profile("house", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
 T = TypeVar("T")

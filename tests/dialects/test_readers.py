@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from respan_proxy.dialects import DIALECTS
@@ -67,7 +67,6 @@ def test_bytes_that_are_no_stream_are_a_failure(name: str, garbage: bytes) -> No
         assert isinstance(events[-1], Failure)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(NAME, st.lists(FRAME, max_size=5).map("".join), st.lists(st.integers(0), max_size=4))
 def test_json_that_is_no_reply_never_raises_and_reads_the_same_under_any_cut(name: str, stream: str, at: list[int]) -> None:
     data = stream.encode()

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# So that nothing waits for ever. Three starts at once on two busy cores took more than 20.
+LIMIT_S = 120
 
 
 @dataclass(slots=True)
@@ -30,7 +32,7 @@ class Process:
     async def until(self, words: str) -> str:
         """Read what it says up to a line with these words."""
         assert self.process.stderr is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT_S):
             while line := (await self.process.stderr.readline()).decode():
                 self.said.append(line)
                 if words in line:
@@ -40,7 +42,7 @@ class Process:
     async def ended(self) -> int:
         """Its exit status; all it said is in `said` then."""
         assert self.process.stderr is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT_S):
             self.said.append((await self.process.stderr.read()).decode())
             return await self.process.wait()
 
