@@ -107,7 +107,8 @@ THINKERS = ("gpt-5", "claude-sonnet-4-6", "gemini-2.5-flash")
 
 
 @pytest.mark.parametrize(
-    "name", ["langchain-openai", "langchain-anthropic", "langchain-google-genai", "ai openai-compatible", "ai anthropic", "ai google"]
+    "name",
+    ["langchain-openai", "langchain-anthropic", "langchain-google-genai", "ai openai", "ai openai-compatible", "ai anthropic", "ai google"],
 )
 async def test_it_shows_what_any_model_thought_and_calls_a_tool_twice(
     name: str, start: Start, environ: Mapping[str, str], provider: FakeProvider, tmp_path: Path
