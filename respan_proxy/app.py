@@ -37,6 +37,7 @@ from respan_proxy.handlers.models import Models
 from respan_proxy.handlers.observe import observe
 from respan_proxy.handlers.parameters import parameters
 from respan_proxy.handlers.reshape import reshape
+from respan_proxy.handlers.respell import respell
 from respan_proxy.handlers.retry import retry
 from respan_proxy.handlers.send import send
 from respan_proxy.handlers.state import state, stored
@@ -100,6 +101,7 @@ def compose(config: Config, parts: Parts) -> Next:
         leave_foreign(config),
         keep_state(parts.writer.keeping, config),
         translate(config),
+        respell(config),
         retry(config.retry, clock),
         observe(clock, config.body_bytes),
         keep_secrets,

@@ -263,6 +263,10 @@ PROFILES = (
     _profile("version", TEXT, "anthropic-version of translated requests", '"2023-06-01"', "2023-06-01"),
     _profile("sampling", FLAG, "takes temperature, top_p, top_k; at OpenAI also penalties, logprobs and logit_bias", "true", True),
     _profile("refuses", TEXTS, 'members that a translation leaves out; adds up, "-name" takes one out again', "[]", ("stop", "-verbosity")),
+    _profile("rejects", TEXTS, "members it answers 400 to: dropped from chat requests of its own callers too; adds up", "[]", ("seed",)),
+    _profile(
+        "sampling_efforts", TEXTS, 'reasoning efforts at which it samples although it rejects that else; "": none was said', "[]", ("none",)
+    ),
     _profile("extra_params", TEXTS, 'members beyond its dialect that it takes; adds up, "-name" takes one out again', "[]", ("top_k",)),
     _profile("thinking", choice("adaptive", "budget", "level", "none"), "the form of its thinking", "by its dialect", "none"),
     _profile("thinking_default_on", FLAG, "thinks unless told not to", "false", False),

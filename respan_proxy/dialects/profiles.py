@@ -12,7 +12,7 @@ from typing import Any
 from respan_proxy.dialects.catalog import Globs
 from respan_proxy.dialects.request import Profile
 
-_SETS = ("refuses", "extra_params")
+_SETS = ("refuses", "rejects", "extra_params")
 MEMBERS = frozenset(field.name for field in fields(Profile)) - {"model"}
 """What a rule may say of a model."""
 

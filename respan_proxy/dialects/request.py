@@ -286,6 +286,11 @@ class Profile:
     `parallel_tool_calls`, `stream_options`, `metadata`, `prompt_cache_key`, `service_tier`, `web_search_options`, `tools.web_search`,
     `tools.custom`, `tool_choice.none`, `tool_choice.allowed_tools`, `thinking.disabled`, `reasoning_effort.with_tools`,
     `messages.extensions` (thinking and state that come back in chat)."""
+    rejects: frozenset[str] = frozenset()
+    """Top-level members that it answers 400 to, so that they are taken out of, or renamed in, a caller's request of its own dialect too:
+    `temperature`, `stop`, `max_tokens`, `seed`. What a server merely ignores is not here: its callers' bytes are left alone."""
+    sampling_efforts: tuple[str, ...] = ()
+    """Reasoning efforts at which it takes temperature, top_p and logprobs although it rejects them else; "": none was said."""
     dialect: str | None = None
     """The dialect it is asked in where its provider has several; None: any."""
     thinking: Literal["adaptive", "budget", "level", "none"] | None = None
