@@ -16,7 +16,7 @@ Floors: a module imports only from floors below its own, and packages of one flo
      9  cli                         serve, check, init, explain, logs ...           one file per command
      8  app                         the composition root; read it next
      7  server                      aiohttp.web: gateway, rest/, health             I/O
-     6  upstream  images            sockets: to providers, to images by URL         I/O
+     6  upstream  images  tokens    to providers, to images by URL, to commands     I/O
         echo  store                 a built-in provider, a file                     I/O
         handlers                    one behaviour per file; no sockets, no SQL
      5  policy                      decides: routing, credentials                   pure

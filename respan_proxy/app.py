@@ -53,6 +53,7 @@ from respan_proxy.server.listening import listening, obstacles
 from respan_proxy.store.queries import Queries
 from respan_proxy.store.retention import Retention
 from respan_proxy.store.writer import Writer
+from respan_proxy.tokens import Tokens
 from respan_proxy.upstream import Upstream
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ GC_THRESHOLDS = (20_000, 20, 50)
 class Parts:
     """What lives as long as the process: a reload replaces the chain and keeps these."""
 
-    upstream: Upstream
+    upstream: Tokens
     writer: Writer
     models: Models
     instance_id: str
@@ -129,7 +130,9 @@ async def running(config: Config) -> AsyncIterator[House]:
         upstream = await stack.enter_async_context(Upstream())
         queries = Queries(Path(config.database))
         stack.push_async_callback(queries.close)
-        parts = Parts(upstream, writer, Models(upstream.send), writer.instance_id)
+        tokens = Tokens(upstream.send)
+        stack.push_async_callback(tokens.close)
+        parts = Parts(tokens, writer, Models(tokens.send), writer.instance_id)
         stack.push_async_callback(parts.models.close)
 
         def adopt(changed: Config) -> Next:

@@ -330,6 +330,14 @@ class Exchange:
                 log.exception("call %s was served, but a step after its last byte failed", self.id)
 
 
+class Sends(Protocol):
+    """What `Upstream.send` is, as far as its callers need it."""
+
+    def __call__(
+        self, provider: Provider, method: str, url: str, headers: CIMultiDict[str], body: bytes, *, streams: bool, notes: list[str]
+    ) -> Awaitable[Reply]: ...
+
+
 Next = Callable[[Exchange], Awaitable[Reply]]
 Handler = Callable[[Exchange, Next], Awaitable[Reply]]
 

@@ -22,6 +22,7 @@ FLOOR = {
     "telemetry": 5,
     "upstream": 6,
     "images": 6,
+    "tokens": 6,
     "echo": 6,
     "store": 6,
     "handlers": 6,

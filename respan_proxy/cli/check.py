@@ -74,6 +74,8 @@ def leading_nowhere(config: Config) -> Iterator[str]:
 def _credential(provider: Provider) -> str:
     if provider.key is not None:
         return "key set"
+    if provider.token_command:
+        return f"token from {provider.token_command[0]}"
     if provider.auth.header is None:
         return "needs no key"
     return f"no key ({' or '.join(provider.key_env) or 'set key'})"

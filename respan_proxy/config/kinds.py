@@ -118,6 +118,13 @@ def _globs(value: object) -> tuple[str, ...]:
     return found
 
 
+def _command(value: object) -> tuple[str, ...]:
+    found = _texts(value)
+    if not found or not found[0].strip() or any("\0" in part for part in found):
+        raise Unfit
+    return found
+
+
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise Unfit
@@ -232,6 +239,7 @@ SECONDS = Kind("a number of seconds above 0", _wait, literal)
 SIZE = Kind('a size: bytes as a number, or a string like "64 MB" or "2 GiB"', _size, _write_size)
 TEXTS = Kind("a list of strings", _texts, literal)
 GLOBS = Kind('a list of globs, like ["gpt-5*", "!gpt-5-mini*"]', _globs, literal)
+COMMAND = Kind('a program and its arguments, like ["gcloud", "auth", "print-access-token"]', _command, literal)
 ORIGINS = Kind('a list of origins as browsers send them: "https://host[:port]", no path, no "*"', _origins, literal)
 TABLE = Kind("a table of strings", _table, literal)
 LISTEN = Kind('"HOST:PORT" or "unix:PATH"', _listen, literal)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from respan_proxy.config.kinds import (
+    COMMAND,
     COUNT,
     DIGEST,
     FLAG,
@@ -154,6 +155,13 @@ PROVIDER = (
     Option("providers.NAME", "key", SECRET, "sent to this provider only", default="from its variable", sample="env:OPENAI_API_KEY"),
     Option(
         "providers.NAME",
+        "token_command",
+        COMMAND,
+        "prints the bearer token; run without a shell when it is needed, kept until refused or 30 minutes old",
+        default="none",
+    ),
+    Option(
+        "providers.NAME",
         "auth",
         HEADER,
         'how the key travels: "bearer", "none", or the header that carries it',
@@ -228,7 +236,7 @@ PROVIDER = (
     ),
     Option("providers.NAME", "api_version", TEXT, "Azure: the api-version in the query", default="the provider's own", sample=""),
     Option("providers.NAME", "project", TEXT, "Vertex: the Google Cloud project", default="GOOGLE_CLOUD_PROJECT", sample=""),
-    Option("providers.NAME", "location", TEXT, "Vertex: the region, or global", default="GOOGLE_CLOUD_LOCATION", sample=""),
+    Option("providers.NAME", "location", TEXT, "Vertex, Bedrock: the region", default="GOOGLE_CLOUD_LOCATION, AWS_REGION", sample=""),
 )
 
 ROUTE = (

@@ -9,7 +9,7 @@ from typing import Any
 from respan_proxy.config.kinds import SECRET, URL, Unfit
 from respan_proxy.config.options import PROVIDER
 from respan_proxy.config.reading import Reader, did_you_mean, quoted, variable_name
-from respan_proxy.config.values import Auth, Config, Provider, Quirks, Timeouts
+from respan_proxy.config.values import Auth, Config, Envelope, Provider, Quirks, Timeouts
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import Globs, ProviderRow
 
@@ -58,7 +58,9 @@ class ProviderTables:
         self.reader.unknown(given, [option.name for option in PROVIDER], where)
         value = {option.name: self.reader.read(given, option, f"{where}.{option.name}", row) for option in PROVIDER}
         place = self._place(row, value["base_url"])
-        key = value["key"] or self._key_of_the_environment(row)
+        key = self._fit(row, value["key"] or self._key_of_the_environment(row))
+        if key is not None and value["token_command"]:
+            self.reader.complain(f"{where}.token_command", None, "either a key or a command that prints one", found="both")
         if not place and not row.base_url:
             if table is not None and "base_url" not in given:
                 self.reader.complain(
@@ -70,7 +72,7 @@ class ProviderTables:
         project = value["project"] or self.reader.first(row.project_env) or ""
         location = value["location"] or self.reader.first(row.location_env) or row.location
         base_url = _with_path(place, row) if place else row.base_url
-        base_url = base_url.replace("{region}", "" if location == "global" else f"{location}-")
+        base_url = base_url.replace("{region}", "" if location == "global" else f"{location}-").replace("{location}", location)
         paths = row.paths if value["paths"] is None else {**row.paths, **value["paths"]}
         api_version = row.api_version if value["api_version"] is None else value["api_version"]
         if row.api_version and base_url.endswith("/openai/v1"):
@@ -81,7 +83,7 @@ class ProviderTables:
                 f"{name}: no project is set ({where}.project or {' or '.join(row.project_env)}); its calls cannot be addressed"
             )
         auth = Auth.named(value["auth"] or row.auth)
-        if auth.header is None and key is not None:
+        if auth.header is None and (key is not None or value["token_command"]):
             # A server that needs no key was given one all the same: it sits behind something that does.
             auth = Auth()
         return Provider(
@@ -96,13 +98,22 @@ class ProviderTables:
             ca_file=value["ca_file"] or None,
             timeouts=Timeouts(*(value[limit] or getattr(config.timeouts, limit) for limit in ("connect_s", "first_byte_s", "silence_s"))),
             request_bytes=config.limits.request_bytes if value["request_bytes"] is None else value["request_bytes"],
-            quirks=Quirks(*(getattr(row, name) if value[name] is None else value[name] for name in ("ask_usage", "stores_responses"))),
+            quirks=Quirks(
+                **{name: getattr(row, name) if value[name] is None else value[name] for name in ("ask_usage", "stores_responses")},
+                counts_tokens=row.counts_tokens,
+            ),
             caller_keys=value["caller_keys"] or config.caller_keys,
             key_pattern=Globs(row.key_pattern if value["key_pattern"] is None else value["key_pattern"]),
             bearer_keys=Globs(row.bearer_keys),
             families=Globs(row.families if value["families"] is None else value["families"]),
             models=value["models"] or (),
             paths=paths,
+            stream_paths=row.stream_paths,
+            bodies={path: _envelope(body) for path, body in row.bodies.items()},
+            dialect_models={dialect: Globs(tuple(names)) for dialect, names in row.dialect_models.items()},
+            auth_also=row.auth_also,
+            token_command=value["token_command"] or (),
+            key_form=row.key_form,
             version=row.version,
             api_version=api_version,
             project=project,
@@ -122,9 +133,16 @@ class ProviderTables:
                 self.reader.complain(name, text, URL.expected, source=self.reader.place_of(name))
         return given
 
+    def _fit(self, row: ProviderRow, key: str | None) -> str | None:
+        """The key, unless it is of a form that people bring and the provider is not asked with."""
+        if key is None or not Globs(row.keys_refused).match(key):
+            return key
+        self.reader.warnings.append(f"{row.name}: its key is not used: expected {row.key_form}")
+        return None
+
     def _key_of_the_environment(self, row: ProviderRow) -> str | None:
         for name in row.key_env:
-            if text := self.reader.environ.get(name, "").strip():
+            if (text := self.reader.environ.get(name, "").strip()) and self._fit(row, text):
                 try:
                     return str(SECRET.read(text))
                 except Unfit:
@@ -133,6 +151,10 @@ class ProviderTables:
 
     def _near_providers(self, name: str) -> str:
         return f"{name!r} is no provider we know{did_you_mean(name, list(catalog.names()))}"
+
+
+def _envelope(body: Mapping[str, Any]) -> Envelope:
+    return Envelope(tuple(body.get("omits", ())), body.get("adds", {}), body.get("betas", ""))
 
 
 def _as_url(text: str, known: str) -> str:

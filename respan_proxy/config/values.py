@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from respan_proxy.dialects import catalog
@@ -133,6 +133,24 @@ class Quirks:
     ask_usage: bool = True
     stores_responses: bool = False
     """It keeps Responses itself: what is stored there is asked for there."""
+    counts_tokens: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a reseller of a company's models changes of that company's body: members left out, members added, and where betas go."""
+
+    omits: tuple[str, ...] = ()
+    adds: Mapping[str, str] = field(default_factory=dict)
+    betas: str = ""
+    """The member that holds the list of the header `anthropic-beta`; empty: the header does."""
+
+    def changes(self, members: Mapping[str, Any], betas: str | None) -> tuple[set[str], dict[str, Any]]:
+        """(the members to remove, those to add) for a body with these members. What the caller wrote itself stays."""
+        added: dict[str, Any] = dict(self.adds)
+        if self.betas and betas:
+            added[self.betas] = [beta.strip() for beta in betas.split(",") if beta.strip()]
+        return set(self.omits), {name: value for name, value in added.items() if name not in members}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +175,17 @@ class Provider:
     families: Globs = NOTHING
     models: tuple[str, ...] = ()
     paths: Mapping[str, str] = field(default_factory=dict)
+    stream_paths: Mapping[str, str] = field(default_factory=dict)
+    bodies: Mapping[str, Envelope] = field(default_factory=dict)
+    """By the path that is asked for in the provider's dialect: `/v1/messages`."""
+    dialect_models: Mapping[str, Globs] = field(default_factory=dict)
+    """Where it speaks several dialects, but each with some of its models only."""
+    auth_also: str = ""
+    """A second header that carries the key."""
+    token_command: tuple[str, ...] = field(default=(), repr=False)
+    """A program and its arguments that print a bearer token."""
+    key_form: str = ""
+    """What its key must be, where people bring something else."""
     version: str = ""
     api_version: str = ""
     project: str = ""
@@ -169,20 +198,36 @@ class Provider:
     @property
     def usable(self) -> bool:
         """Whether a call can be made without a credential of the caller's."""
-        return self.built_in or self.key is not None or self.auth.header is None
+        return self.built_in or self.has_key or self.auth.header is None
 
-    def speaks(self, dialect: str) -> bool:
-        return dialect in self.dialects
+    @property
+    def has_key(self) -> bool:
+        """Whether it has a key of its own, or a command that prints one."""
+        return self.key is not None or bool(self.token_command)
+
+    def speaks(self, dialect: str, model: str | None = None) -> bool:
+        """Whether it is asked in a dialect; of a model, whether that one is."""
+        if dialect not in self.dialects:
+            return False
+        names = self.dialect_models.get(dialect) if model is not None else None
+        return names is None or model is None or names.match(model)
 
     def url(
-        self, path: str, model: str | None = None, query: str = "", *, version: str | None = None, place: tuple[str, str] | None = None
+        self,
+        path: str,
+        model: str | None = None,
+        query: str = "",
+        *,
+        version: str | None = None,
+        place: tuple[str, str] | None = None,
+        streams: bool = False,
     ) -> str:
         """The absolute URL of an endpoint's path template (`/chat/completions`, `/v1/messages`, `/{version}/models/{model}:verb`).
 
         `query` is appended as it is; `model` is percent-encoded; `place`, a caller's project and location at Vertex, stands for ours.
         RequestRejected for a model name that would climb out of its path.
         """
-        for start, instead in self.paths.items():
+        for start, instead in (*self.stream_paths.items(), *self.paths.items()) if streams else self.paths.items():
             if path.startswith(start) and path[len(start) : len(start) + 1] in ("", "/", ":"):
                 path = instead + path[len(start) :]
                 break
@@ -210,8 +255,8 @@ class Provider:
         if model.startswith(("models/", "tunedModels/")):
             # Google's resource names bring their collection: `models/x`, `tunedModels/x`.
             path = path.replace("models/{model}", "{model}")
-        # A slash stays where names have several segments; an Azure deployment's name is one segment.
-        kept = "@" if "/deployments/{model}" in path else "@/"
+        # A slash stays where names have several segments; an Azure deployment's name and Bedrock's ARNs are one segment.
+        kept = "@" if "/deployments/{model}" in path or path.startswith("/model/{model}/") else "@/"
         return path.replace("{model}", quote(model, safe=kept))
 
 
@@ -375,7 +420,7 @@ class Config:
     @property
     def has_provider_key(self) -> bool:
         """The first one ends the time of `echo` standing in for known models."""
-        return any(provider.key is not None for provider in self.providers.values())
+        return any(provider.has_key for provider in self.providers.values())
 
     def provider(self, name: str) -> Provider | None:
         """A provider by its name or by an alias the catalogue knows (`azure`, `google`), in any case, `-` or `_`."""

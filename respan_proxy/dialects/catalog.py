@@ -57,6 +57,13 @@ class ProviderRow:
     project_env: tuple[str, ...] = ()
     location: str = ""
     location_env: tuple[str, ...] = ()
+    stream_paths: Mapping[str, str] = field(default_factory=dict)
+    bodies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    dialect_models: Mapping[str, list[str]] = field(default_factory=dict)
+    auth_also: str = ""
+    key_form: str = ""
+    keys_refused: tuple[str, ...] = ()
+    counts_tokens: bool = True
     ask_usage: bool = True
     stores_responses: bool = False
     on_request: bool = False

@@ -13,7 +13,7 @@ from respan_proxy.dialects.asked import compact
 from respan_proxy.dialects.observe import Observed
 from respan_proxy.exchange import Exchange, Next, Outgoing, Reply
 from respan_proxy.handlers.send import bound
-from respan_proxy.handlers.translate import answer_headers, asked, error_retold
+from respan_proxy.handlers.translate import answer_headers, asked, enveloped, error_retold
 from respan_proxy.respan.endpoints import at_provider
 
 ESTIMATED = "count:estimated"
@@ -25,16 +25,17 @@ NOT_THERE = frozenset({404, 405, 501})
 async def count_tokens(exchange: Exchange, call_next: Next) -> Reply:
     target, _ = bound(exchange)
     client = exchange.dialect.name
-    if exchange.endpoint.kind != "count" or target.dialect is exchange.dialect:
+    counts_there = target.provider.quirks.counts_tokens
+    if exchange.endpoint.kind != "count" or (target.dialect is exchange.dialect and counts_there):
         return await call_next(exchange)
     members = await asked(exchange)
-    if not counts.can_count(target.dialect.name):
+    if not counts_there or not counts.can_count(target.dialect.name):
         return _estimate(exchange, members)
     request = counts.read_count_request(client, members, exchange.model)
     profile = target.profile
     written = counts.write_count_request(target.dialect.name, replace(request, model=profile.model or request.model), profile)
     path, query = at_provider(target.dialect.name, "count")
-    exchange.outgoing = Outgoing(compact(written, "request").encode(), path, query)
+    exchange.outgoing = Outgoing(compact(enveloped(written, path, exchange), "request").encode(), path, query)
     reply = await call_next(exchange)
     if reply.status in NOT_THERE:
         return _estimate(exchange, members)

@@ -11,11 +11,12 @@ from typing import Any
 import orjson
 from multidict import CIMultiDict
 
+from respan_proxy.dialects import bedrock_events
 from respan_proxy.dialects.dialect import Dialect
 from respan_proxy.errors import ProxyError, RequestRejected, TooLarge, UpstreamError, UpstreamInterrupted, UpstreamUnavailable
-from respan_proxy.exchange import Attempt, Exchange, Next, Reply, Stream, Target
+from respan_proxy.exchange import Attempt, Exchange, Next, Reply, Step, Stream, Target
 from respan_proxy.handlers.send import bound
-from respan_proxy.wire import encoding, json_array, sse
+from respan_proxy.wire import aws_events, encoding, json_array, sse
 
 # An error that stands instead of an answer names itself in its first words; orjson then decides.
 ERROR_WITHIN_BYTES = 400
@@ -71,13 +72,16 @@ async def _commit(reply: Reply, stream: Stream, dialect: Dialect, attempt: Attem
     A provider that does not stream and answers with one JSON object makes the reply a whole one.
     """
     provider = attempt.target.provider.name
-    layers: list[encoding.Inflate] = []
+    layers: list[Step] = []
     if coding := reply.headers.get("Content-Encoding"):
         try:
             layers.append(encoding.Inflate(coding))
         except encoding.EncodingProblem:
             return UpstreamError(f"provider {provider!r} compressed its stream, though asked not to, in a way nobody here reads ({coding})")
         del reply.headers["Content-Encoding"]
+    if aws_events.MEDIA_TYPE in reply.headers.get("Content-Type", ""):
+        layers.append(bedrock_events.ToSse())
+        reply.headers["Content-Type"] = bedrock_events.CONTENT_TYPE
     attempt.is_array = "json" in reply.headers.get("Content-Type", "")
     framer = json_array.Framer() if attempt.is_array else sse.Framer()
     decoder = json_array.Decoder() if attempt.is_array else sse.Decoder()
@@ -128,7 +132,7 @@ def _first(data: str, reply: Reply, dialect: Dialect, provider: str) -> ProxyErr
     return dialect.first_error(data)
 
 
-async def _whole(first: bytes, stream: Stream, layers: list[encoding.Inflate]) -> bytes:
+async def _whole(first: bytes, stream: Stream, layers: list[Step]) -> bytes:
     """The rest of a body that is no stream, taken together with its first piece."""
     pieces = [first]
     async for chunk in stream.source:

@@ -14,8 +14,7 @@ from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.model_lists import Model, read_list, write_list, write_model
 from respan_proxy.errors import ProxyError, UnknownModel
-from respan_proxy.exchange import Exchange, Handler, Next, Reply
-from respan_proxy.handlers.send import Sends
+from respan_proxy.exchange import Exchange, Handler, Next, Reply, Sends
 from respan_proxy.policy.credentials import auth_headers
 
 log = logging.getLogger(__name__)

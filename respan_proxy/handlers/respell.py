@@ -1,5 +1,7 @@
 """A request in its target's own dialect, for a model that spells a member otherwise or answers 400 to it: edited, and never more than that.
 
+Resellers of Claude want the model in the path and the version in the body (`Provider.bodies`).
+
 `max_tokens` becomes `max_completion_tokens` for OpenAI's reasoning models, a temperature they refuse is left out and told. Callers switch
 models by a name; that the new one knows fewer knobs should not break their call. What a server merely ignores stays where it is.
 """
@@ -37,6 +39,8 @@ _HINTS = frozenset({"prompt_cache_key", "stream_options"})
 def respell(config: Config) -> Handler:
     async def handler(exchange: Exchange, call_next: Next) -> Reply:
         target, _ = bound(exchange)
+        if target.provider.bodies and target.dialect is exchange.dialect:
+            _envelop(exchange)
         rejects = target.profile.rejects
         document = exchange.document
         if (
@@ -53,6 +57,18 @@ def respell(config: Config) -> Handler:
         return await call_next(exchange)
 
     return handler
+
+
+def _envelop(exchange: Exchange) -> None:
+    """A native body for a reseller of the company whose dialect it is: the model in the path, the version in the body."""
+    envelope = bound(exchange)[0].provider.bodies.get(exchange.endpoint.path)
+    if envelope is None or exchange.document is None:
+        return
+    remove, add = envelope.changes(exchange.document.members, exchange.request.headers.get("anthropic-beta"))
+    for name in remove:
+        exchange.edits.replace.pop(name, None)  # the model's name there, which went into the path
+    exchange.edits.remove |= remove
+    exchange.edits.replace.update(add)
 
 
 def adapt(edits: Edits, members: Mapping[str, Any], named: Collection[str], profile: Profile, losses: Losses) -> None:

@@ -6,23 +6,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from multidict import CIMultiDict
-
-from respan_proxy.config import Provider
 from respan_proxy.dialects.dialect import Dialect
-from respan_proxy.exchange import Attempt, Exchange, Next, Reply, Target
+from respan_proxy.exchange import Attempt, Exchange, Next, Reply, Sends, Target
 from respan_proxy.handlers.authenticate import HOP_HEADER
 from respan_proxy.policy.credentials import auth_headers
 from respan_proxy.respan.endpoints import Endpoint
 from respan_proxy.wire.headers import to_provider
-
-
-class Sends(Protocol):
-    """What `Upstream.send` is, as far as this link needs it."""
-
-    def __call__(
-        self, provider: Provider, method: str, url: str, headers: CIMultiDict[str], body: bytes, *, streams: bool, notes: list[str]
-    ) -> Awaitable[Reply]: ...
 
 
 class BuiltIn(Protocol):
@@ -54,9 +43,11 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
             endpoint, outgoing = exchange.endpoint, exchange.outgoing
             if outgoing is None:
                 query = endpoint.query(request.query)
-                url = provider.url(endpoint.path, target.model, query, version=endpoint.version, place=endpoint.place)
+                url = provider.url(
+                    endpoint.path, target.model, query, version=endpoint.version, place=endpoint.place, streams=exchange.streams
+                )
             else:
-                url = provider.url(outgoing.path, target.model, outgoing.query)
+                url = provider.url(outgoing.path, target.model, outgoing.query, streams=exchange.streams)
             hops = request.headers.get(HOP_HEADER)
             # Like a raw relay, a translation passes four plain headers: what one company's client says of itself is not another's business.
             plainly = endpoint.is_relay or outgoing is not None
@@ -82,7 +73,7 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
         attempt.status = reply.status
         # OpenAI and most others, Anthropic, Azure; Google sends none.
         told = reply.headers.get
-        attempt.upstream_request_id = told("x-request-id") or told("request-id") or told("apim-request-id")
+        attempt.upstream_request_id = told("x-request-id") or told("request-id") or told("apim-request-id") or told("x-amzn-requestid")
         return reply
 
     return last

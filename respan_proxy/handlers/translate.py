@@ -47,7 +47,8 @@ def translate(config: Config) -> Handler:
         account_for(losses, exchange, config)
         path, query = at_provider(target.dialect.name, "generate", streams=exchange.streams)
         headers = {"anthropic-version": profile.version} if target.dialect.name == "anthropic.messages" else {}
-        exchange.outgoing = Outgoing(compact(written.members, "request").encode(), path, query, headers)
+        sent = enveloped(written.members, path, exchange)
+        exchange.outgoing = Outgoing(compact(sent, "request").encode(), path, query, headers)
         reply = await call_next(exchange)
         return _retold(reply, exchange, target.dialect, _context(exchange, request, members), written.names)
 
@@ -58,6 +59,15 @@ def translates(exchange: Exchange) -> bool:
     """Whether this request must be said anew: it asks for an answer, of a target that speaks another dialect."""
     target, _ = bound(exchange)
     return target.dialect is not exchange.dialect and exchange.endpoint.kind == "generate"
+
+
+def enveloped(members: dict[str, Any], path: str, exchange: Exchange) -> dict[str, Any]:
+    """The body as the provider wants it at this path of its dialect (`/v1/messages`)."""
+    envelope = bound(exchange)[0].provider.bodies.get(path)
+    if envelope is None:
+        return members
+    remove, add = envelope.changes(members, None)
+    return {**{name: value for name, value in members.items() if name not in remove}, **add}
 
 
 async def understood(exchange: Exchange) -> Asked:

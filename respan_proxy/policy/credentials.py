@@ -42,8 +42,8 @@ def secret_for(provider: Provider, caller: Caller, config: Config, dialect: str)
     """
     if provider.built_in or provider.auth.header is None:
         return None, False
-    if provider.key is not None:
-        return provider.key, False
+    if provider.has_key:
+        return provider.key, False  # None where a command prints it
     if may_forward(provider, caller.credential, config, dialect):
         return caller.credential, True
     raise missing(provider)
@@ -67,8 +67,11 @@ def may_forward_anywhere(credential: str | None, config: Config, dialect: str) -
 
 def missing(provider: Provider) -> MissingCredentials:
     ways = [*provider.key_env, f"providers.{provider.name}.key"]
+    because = f"; expected {provider.key_form}" if provider.key_form else ""
     return MissingCredentials(
-        f"No credentials configured for provider {provider.name!r}: set {' or '.join(ways)}", param="model", code="missing_credentials"
+        f"No credentials configured for provider {provider.name!r}: set {' or '.join(ways)}{because}",
+        param="model",
+        code="missing_credentials",
     )
 
 
@@ -78,7 +81,8 @@ def auth_headers(provider: Provider, secret: str | None) -> dict[str, str]:
         return {}
     if provider.bearer_keys.match(secret):
         return {"Authorization": f"Bearer {secret}"}
-    return {provider.auth.header: provider.auth.prefix + secret}
+    told = {provider.auth.header: provider.auth.prefix + secret}
+    return told | {provider.auth_also: secret} if provider.auth_also else told
 
 
 def refuse_strangers(headers: MultiMapping[str], config: Config) -> None:

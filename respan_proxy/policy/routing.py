@@ -55,7 +55,7 @@ class _Asked:
     def rank(self, route: Route) -> tuple[bool, bool, bool]:
         """Among equals: who has a credential, then whose native path this is, then who speaks the caller's dialect."""
         provider = route.provider
-        return not self.can_pay(provider), provider.name != self.endpoint.provider, not provider.speaks(self.endpoint.dialect)
+        return not self.can_pay(provider), provider.name != self.endpoint.provider, not provider.speaks(self.endpoint.dialect, route.model)
 
 
 def route(
@@ -204,7 +204,7 @@ def _checked(found: Route, asked: _Asked) -> Route:
         if simulated := _stand_in(provider, found.model, asked):
             return simulated
         raise missing(provider)
-    if not provider.speaks(dialect):
+    if not provider.speaks(dialect, None if asked.endpoint.is_relay else found.model):
         if asked.endpoint.is_relay:
             raise RequestRejected(
                 f"provider {provider.name!r} has no such path: it speaks {' and '.join(provider.dialects)}",
@@ -233,13 +233,13 @@ TRANSLATED: Mapping[str, tuple[str, ...]] = {
 
 def spoken(provider: Provider, endpoint: Endpoint, model: str | None, config: Config) -> str:
     """The dialect in which a provider is asked: the caller's where it speaks that, else the one its model wants, else the best it has."""
-    if provider.built_in or provider.speaks(endpoint.dialect):
+    if provider.built_in or provider.speaks(endpoint.dialect, model):
         return endpoint.dialect
     if endpoint.kind == "generate" and model is not None:
         wanted = config.profile(provider.name, model).dialect
-        if wanted is not None and provider.speaks(wanted):
+        if wanted is not None and provider.speaks(wanted, model):
             return wanted
-    return next((dialect for dialect in TRANSLATED.get(endpoint.kind, ()) if provider.speaks(dialect)), endpoint.dialect)
+    return next((dialect for dialect in TRANSLATED.get(endpoint.kind, ()) if provider.speaks(dialect, model)), endpoint.dialect)
 
 
 def _stand_in(provider: Provider | None, model: str | None, asked: _Asked) -> Route | None:
@@ -274,8 +274,11 @@ def _refuse_absent(head: str, config: Config) -> None:
         return
     row = catalog.providers()[name]
     ways = [*row.base_url_env, f"RESPAN_PROXY_{name.upper()}_BASE_URL"] if not row.base_url or not row.key_env else row.key_env
+    because = f"; expected {row.key_form}" if row.key_form else ""
     raise MissingCredentials(
-        f"provider {name!r} is not configured: set {' or '.join(ways)}, or [providers.{name}]", param="model", code="missing_credentials"
+        f"provider {name!r} is not configured: set {' or '.join(ways)}, or [providers.{name}]{because}",
+        param="model",
+        code="missing_credentials",
     )
 
 
