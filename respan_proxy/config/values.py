@@ -134,6 +134,8 @@ class Quirks:
     stores_responses: bool = False
     """It keeps Responses itself: what is stored there is asked for there."""
     counts_tokens: bool = True
+    choiceless_chunks: bool = False
+    bare_names: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,8 @@ class ProviderRow:
     counts_tokens: bool = True
     ask_usage: bool = True
     stores_responses: bool = False
+    choiceless_chunks: bool = False
+    bare_names: bool = False
     on_request: bool = False
     built_in: bool = False
 

@@ -45,6 +45,11 @@ _REASON: Mapping[str, FinishReason] = {
     "eos": "stop",  # Together
     "model_length": "length",  # Mistral
 }
+# Reasons that are none: the answer broke off.
+_FAILED: Mapping[str, Failure] = {
+    "error": Failure("bad_gateway", "Upstream finished with an error", 502),  # Mistral, OpenRouter
+    "insufficient_system_resource": Failure("overloaded", "Upstream broke off: insufficient_system_resource", 503),  # DeepSeek
+}
 
 
 @dataclass(slots=True)
@@ -125,8 +130,8 @@ class _Reading:
         finish = choice.get("finish_reason")
         if finish is None or index in self.finished:
             return True
-        if finish == "error":
-            events.append(Failure("bad_gateway", "Upstream finished with an error", 502))
+        if finish in _FAILED:
+            events.append(_FAILED[finish])
             return False
         self.finished.add(index)
         events.append(self._finish(choice, str(finish), index))

@@ -22,9 +22,6 @@ log = logging.getLogger(__name__)
 KEPT_S = 3600.0
 WAITED_S = 2.0
 
-# Whose models are listed by their bare names; those of other providers as `provider/model`.
-BARE = frozenset({"openai", "anthropic", "gemini"})
-
 # Where a provider lists its models, by the first dialect it speaks; one page that holds them all.
 LIST_PATHS: Mapping[str, tuple[str, str]] = {
     "anthropic.messages": ("/v1/models", "limit=1000"),
@@ -97,7 +94,7 @@ class Models:
         for provider in config.providers.values():
             if not provider.usable:
                 continue
-            bare = provider.name in BARE
+            bare = provider.quirks.bare_names
             names = catalog.models().get(provider.name, ()) if provider.built_in else provider.models
             own = (Model(name, provider.name) for name in names)
             add(model if bare or provider.built_in else _prefixed(model) for model in (*own, *self._listing(provider).models))
@@ -150,7 +147,8 @@ def _stood_in_for(config: Config) -> Iterator[Model]:
     for owner, names in catalog.models().items():
         provider = config.providers.get(owner)
         if provider is None or not provider.built_in:
-            yield from (Model(name if owner in BARE else f"{owner}/{name}", "echo") for name in names)
+            bare = catalog.providers()[owner].bare_names
+            yield from (Model(name if bare else f"{owner}/{name}", "echo") for name in names)
 
 
 def _near(wanted: str, ids: list[str]) -> list[str]:

@@ -32,7 +32,7 @@ def reshape(config: Config, clock: Callable[[], float]) -> Handler:
         body = reply.body
         if isinstance(body, Stream):
             if asks and (attempt := exchange.answered_by) is not None and attempt.target.provider.quirks.ask_usage:
-                body.steps.append(HideUsage())
+                body.steps.append(HideUsage(everything=attempt.target.provider.quirks.choiceless_chunks))
             if wants_breakdown:
                 body.steps.append(AddBreakdown(exchange, clock))
         elif wants_breakdown and reply.status == 200 and "Content-Encoding" not in reply.headers:
@@ -56,26 +56,43 @@ def _ask_for_usage(exchange: Exchange) -> bool:
 
 
 class HideUsage:
-    """A step that withholds the one chunk with no choices that tells the usage; clients index `choices[0]` unguarded."""
+    """A step that withholds the one chunk with no choices that tells the usage; clients index `choices[0]` unguarded.
 
-    __slots__ = ()
+    `everything`: other chunks without choices, too.
+    """
+
+    __slots__ = ("_is_hidden",)
+
+    def __init__(self, *, everything: bool = False) -> None:
+        self._is_hidden = _is_choiceless if everything else _is_usage_frame
 
     def feed(self, chunk: bytes) -> bytes:
         if b'"choices":[]' not in chunk and b'"choices": []' not in chunk:
             return chunk
-        return sse.without(chunk, _NO_CHOICES, _is_usage_frame)
+        return sse.without(chunk, _NO_CHOICES, self._is_hidden)
 
     def end(self, error: UpstreamInterrupted | None) -> bytes:
         return b""
 
 
 def _is_usage_frame(frame: bytes) -> bool:
+    value = _chunk(frame)
+    return value.get("choices") == [] and isinstance(value.get("usage"), dict)
+
+
+def _is_choiceless(frame: bytes) -> bool:
+    value = _chunk(frame)
+    return value.get("choices") == [] and "error" not in value
+
+
+def _chunk(frame: bytes) -> dict[str, Any]:
+    """The object that a frame holds; empty for any other."""
     data = b"\n".join([line[5:] for line in frame.splitlines() if line.startswith(b"data:")])
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return False
-    return isinstance(value, dict) and value.get("choices") == [] and isinstance(value.get("usage"), dict)
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 class AddBreakdown:
