@@ -100,7 +100,7 @@ class ProviderTables:
             request_bytes=config.limits.request_bytes if value["request_bytes"] is None else value["request_bytes"],
             quirks=Quirks(
                 **{name: getattr(row, name) if value[name] is None else value[name] for name in ("ask_usage", "stores_responses")},
-                **{name: getattr(row, name) for name in ("counts_tokens", "choiceless_chunks", "bare_names")},
+                **{name: getattr(row, name) for name in ("counts_tokens", "choiceless_chunks", "typed_content", "bare_names")},
             ),
             caller_keys=value["caller_keys"] or config.caller_keys,
             key_pattern=Globs(row.key_pattern if value["key_pattern"] is None else value["key_pattern"]),

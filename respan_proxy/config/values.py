@@ -135,6 +135,7 @@ class Quirks:
     """It keeps Responses itself: what is stored there is asked for there."""
     counts_tokens: bool = True
     choiceless_chunks: bool = False
+    typed_content: bool = False
     bare_names: bool = False
 
 

@@ -67,6 +67,7 @@ class ProviderRow:
     ask_usage: bool = True
     stores_responses: bool = False
     choiceless_chunks: bool = False
+    typed_content: bool = False
     bare_names: bool = False
     on_request: bool = False
     built_in: bool = False

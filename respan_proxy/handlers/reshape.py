@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from respan_proxy.config import Config
+from respan_proxy.config import Config, Quirks
+from respan_proxy.dialects import typed_content
 from respan_proxy.errors import UpstreamInterrupted
 from respan_proxy.exchange import Exchange, Handler, Next, Reply, Stream
 from respan_proxy.handlers.observe import observed
@@ -15,6 +16,8 @@ from respan_proxy.respan.breakdown import Breakdown, breakdown_chunk, with_break
 from respan_proxy.respan.pricing import price
 from respan_proxy.respan.spans import NANO
 from respan_proxy.wire import sse
+
+NO_QUIRKS = Quirks()
 
 _DONE = b"[DONE]"
 _NO_CHOICES = (b'"choices":[]', b'"choices": []')
@@ -29,10 +32,13 @@ def reshape(config: Config, clock: Callable[[], float]) -> Handler:
         asks = ask_usage and exchange.streams and not exchange.endpoint.is_relay and _ask_for_usage(exchange)
         wants_breakdown = exchange.params.request_breakdown
         reply = await call_next(exchange)
+        quirks = attempt.target.provider.quirks if (attempt := exchange.answered_by) is not None else NO_QUIRKS
+        if quirks.typed_content and not exchange.endpoint.is_relay:
+            _say_plainly(reply)
         body = reply.body
         if isinstance(body, Stream):
-            if asks and (attempt := exchange.answered_by) is not None and attempt.target.provider.quirks.ask_usage:
-                body.steps.append(HideUsage(everything=attempt.target.provider.quirks.choiceless_chunks))
+            if asks and quirks.ask_usage and attempt is not None:
+                body.steps.append(HideUsage(everything=quirks.choiceless_chunks))
             if wants_breakdown:
                 body.steps.append(AddBreakdown(exchange, clock))
         elif wants_breakdown and reply.status == 200 and "Content-Encoding" not in reply.headers:
@@ -40,6 +46,13 @@ def reshape(config: Config, clock: Callable[[], float]) -> Handler:
         return reply
 
     return handler
+
+
+def _say_plainly(reply: Reply) -> None:
+    if isinstance(reply.body, Stream):
+        reply.body.steps.append(typed_content.Plain())
+    elif reply.status == 200 and "Content-Encoding" not in reply.headers:
+        reply.body = typed_content.plain(reply.body)
 
 
 def _ask_for_usage(exchange: Exchange) -> bool:

@@ -330,3 +330,30 @@ async def test_deepseek_is_asked_for_json_and_told_the_schema(proxy: Proxy, prov
             extra_body={"output_config": {"format": {"type": "json_schema", "schema": schema}}},
         )
     assert provider.last.json["response_format"] == {"type": "json_object"} and '"city"' in provider.last.json["messages"][0]["content"]
+
+
+THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "Hmm."}]}
+
+
+async def test_mistrals_typed_content_is_text_and_reasoning_for_chat_clients(proxy: Proxy, provider: FakeProvider) -> None:
+    model = "mistral/magistral-medium-latest"
+    plain = sse(chunk({"content": " w\u00f6rld"}), chunk({"content": ""}, "stop", usage=USAGE))
+    provider.will(
+        streamed(
+            sse(chunk({"role": "assistant", "content": [THOUGHT]}), chunk({"content": [{"type": "text", "text": "Hello"}]}))[:-1] + plain
+        )
+    )
+    async with gpt(proxy) as client:
+        raw = await client.chat.completions.with_raw_response.create(model=model, messages=HI, stream=True)
+        deltas = [chunk.choices[0].delta async for chunk in raw.parse()]
+        assert "".join([delta.content or "" for delta in deltas]) == "Hello w\u00f6rld"
+        assert deltas[0].model_extra == {"reasoning_content": "Hmm."}
+        message = {"role": "assistant", "content": [THOUGHT, {"type": "text", "text": "Hello"}]}
+        whole_one = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": USAGE}
+        provider.will(whole({**whole_one, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}))
+        reply = await client.chat.completions.create(model=model, messages=HI)
+    assert reply.choices[0].message.content == "Hello"
+    provider.will(whole({**whole_one, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}))
+    async with claude(proxy) as anthropics:
+        final = await anthropics.messages.create(model=model, max_tokens=9, messages=HI)
+    assert [block.type for block in final.content] == ["thinking", "text"]
