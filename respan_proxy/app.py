@@ -25,6 +25,7 @@ from respan_proxy.errors import ConfigError
 from respan_proxy.exchange import Next, chain
 from respan_proxy.handlers.answer_errors import answer_errors
 from respan_proxy.handlers.authenticate import authenticate
+from respan_proxy.handlers.cache import Cache
 from respan_proxy.handlers.count_tokens import count_tokens
 from respan_proxy.handlers.end_streams import end_streams
 from respan_proxy.handlers.fallback import fallback
@@ -50,6 +51,7 @@ from respan_proxy.reporting import report
 from respan_proxy.server.banner import banner, facts
 from respan_proxy.server.house import House
 from respan_proxy.server.listening import listening, obstacles
+from respan_proxy.server.rest.resource import Store
 from respan_proxy.store.queries import Queries
 from respan_proxy.store.retention import Retention
 from respan_proxy.store.writer import Writer
@@ -74,6 +76,7 @@ class Parts:
     upstream: Tokens
     writer: Writer
     models: Models
+    cache: Cache
     instance_id: str
 
 
@@ -94,6 +97,7 @@ def compose(config: Config, parts: Parts) -> Next:
         trace.announce,
         reshape(config, clock),
         stored(parts.writer.keeping),
+        parts.cache.answers(config, parts.writer.begin),
         fallback(config, parts.models.listed, clock),
         state(config, parts.writer.keeping),
         count_tokens,
@@ -132,14 +136,15 @@ async def running(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(queries.close)
         tokens = Tokens(upstream.send)
         stack.push_async_callback(tokens.close)
-        parts = Parts(tokens, writer, Models(tokens.send), writer.instance_id)
+        cache = await stack.enter_async_context(Cache())
+        parts = Parts(tokens, writer, Models(tokens.send), cache, writer.instance_id)
         stack.push_async_callback(parts.models.close)
 
         def adopt(changed: Config) -> Next:
             writer.adopt(retention=_retention(changed), queue_bytes=changed.queue_bytes, body_bytes=changed.body_bytes)
             return compose(changed, parts)
 
-        house = House(config, writer, queries, adopt)
+        house = House(config, Store(queries, writer, cache.entries), adopt)
         house.address = await stack.enter_async_context(listening(house.gateway, config.listen, config.limits))
         yield house
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from multidict import CIMultiDict, MultiMapping
@@ -229,6 +229,22 @@ class Attempt:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """An answer that no provider was asked for on behalf of this call: kept from an earlier one, or shared with one in flight.
+
+    `model` is what the provider was asked for then, `saved` what asking would have cost in nano-dollars (None: unknown). `answer` is what
+    the row keeps of it, in the caller's dialect: one body, or the chunks of a stream with their times.
+    """
+
+    observed: Observed
+    provider_id: str | None = None
+    model: str | None = None
+    simulated: bool | None = None
+    saved: int | None = None
+    answer: bytes | list[tuple[float, bytes]] = b""
+
+
 @dataclass(slots=True)
 class Exchange:
     """One request and all that became of it. `received_at` is seconds of the epoch, `started_at` of the monotonic clock.
@@ -260,6 +276,7 @@ class Exchange:
     attempts: list[Attempt] = field(default_factory=list)
     chosen: Attempt | None = None
     """The attempt whose answer goes to the caller, once that is decided."""
+    borrowed: Borrowed | None = None
     warnings: list[str] = field(default_factory=list)
     quiet_warnings: list[str] = field(default_factory=list)
     """Told by the row alone."""
@@ -301,6 +318,12 @@ class Exchange:
             raise RuntimeError("what has no target cannot be tried again")
         self.attempt = Attempt(self.target, now)
         self.attempts.append(self.attempt)
+
+    def apart(self) -> Exchange:
+        """An exchange of its own for the same request: what becomes of it, and what waits for its end, is its own."""
+        return replace(
+            self, edits=Edits(set(self.edits.remove), dict(self.edits.replace)), attempts=[], warnings=[], quiet_warnings=[], on_complete=[]
+        )
 
     def adopt(self, view: Exchange) -> None:
         """The view's answer is this exchange's: its attempt is the chosen one, and what it says from now on it says here."""

@@ -4,6 +4,7 @@ from respan_proxy.config.dotenv import parse_env_file
 from respan_proxy.config.parsing import parse
 from respan_proxy.config.values import (
     Auth,
+    Cache,
     Config,
     Echo,
     Images,
@@ -24,6 +25,7 @@ from respan_proxy.config.values import (
 
 __all__ = [
     "Auth",
+    "Cache",
     "Config",
     "Echo",
     "Images",

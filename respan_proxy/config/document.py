@@ -21,6 +21,7 @@ _SECTION_WHY = {
     "timeouts": "the longest waits on a provider; there is no total limit on a stream that is alive",
     "images": "images by URL, where a provider of another dialect takes bytes alone",
     "retry": "once more at the same target, before another is asked",
+    "cache": "answers kept in memory, for requests that ask for it",
     "echo": "the built-in provider: every dialect, no network",
     "log": "lines on stderr; never a body, never a key",
 }

@@ -338,6 +338,20 @@ NO_RULES = ModelRules()
 
 
 @dataclass(frozen=True, slots=True)
+class Cache:
+    """Answers kept in memory for requests that ask again; each request may say otherwise (`cache_enabled`, `cache_ttl`, `cache_options`).
+
+    30 days is what Respan's page on caching says. 64 MB hold some ten thousand chat answers of a page each.
+    """
+
+    enabled: bool = False
+    ttl_s: float = 2_592_000.0
+    max_bytes: int = 64_000_000
+    by_customer: bool = False
+    by_model: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Echo:
     """The built-in provider's manners."""
 
@@ -374,6 +388,7 @@ class Config:
     timeouts: Timeouts = Timeouts()
     images: Images = Images()
     retry: Retry = Retry()
+    cache: Cache = Cache()
     echo: Echo = Echo()
     log: Log = Log()
     keys: tuple[Key, ...] = ()

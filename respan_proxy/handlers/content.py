@@ -39,6 +39,8 @@ def headers_sent(exchange: Exchange, attempt: Attempt | None) -> MultiMapping[st
 
 
 def answer_kept(exchange: Exchange, attempt: Attempt | None) -> bytes | list[tuple[float, bytes]]:
+    if attempt is None and exchange.borrowed is not None:
+        return exchange.error_body or exchange.borrowed.answer
     if attempt is None or attempt.headers is None:
         return exchange.error_body or b""
     if attempt.original is not None:

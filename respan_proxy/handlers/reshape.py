@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from respan_proxy.config import Config, Quirks
 from respan_proxy.dialects import typed_content
+from respan_proxy.dialects.observe import observe
 from respan_proxy.errors import UpstreamInterrupted
 from respan_proxy.exchange import Exchange, Handler, Next, Reply, Stream
 from respan_proxy.handlers.observe import observed
@@ -20,7 +22,7 @@ from respan_proxy.wire import sse
 NO_QUIRKS = Quirks()
 
 _DONE = b"[DONE]"
-_NO_CHOICES = (b'"choices":[]', b'"choices": []')
+NO_CHOICES = (b'"choices":[]', b'"choices": []')
 
 
 def reshape(config: Config, clock: Callable[[], float]) -> Handler:
@@ -34,7 +36,7 @@ def reshape(config: Config, clock: Callable[[], float]) -> Handler:
         reply = await call_next(exchange)
         quirks = attempt.target.provider.quirks if (attempt := exchange.answered_by) is not None else NO_QUIRKS
         if quirks.typed_content and not exchange.endpoint.is_relay:
-            _say_plainly(reply)
+            say_plainly(reply)
         body = reply.body
         if isinstance(body, Stream):
             if asks and quirks.ask_usage and attempt is not None:
@@ -48,7 +50,8 @@ def reshape(config: Config, clock: Callable[[], float]) -> Handler:
     return handler
 
 
-def _say_plainly(reply: Reply) -> None:
+def say_plainly(reply: Reply) -> None:
+    """Content in typed parts becomes the text that clients expect; harmless when said again."""
     if isinstance(reply.body, Stream):
         reply.body.steps.append(typed_content.Plain())
     elif reply.status == 200 and "Content-Encoding" not in reply.headers:
@@ -82,7 +85,7 @@ class HideUsage:
     def feed(self, chunk: bytes) -> bytes:
         if b'"choices":[]' not in chunk and b'"choices": []' not in chunk:
             return chunk
-        return sse.without(chunk, _NO_CHOICES, self._is_hidden)
+        return sse.without(chunk, NO_CHOICES, self._is_hidden)
 
     def end(self, error: UpstreamInterrupted | None) -> bytes:
         return b""
@@ -138,12 +141,20 @@ class AddBreakdown:
 
 
 def _breakdown(exchange: Exchange, now: float) -> Breakdown:
-    attempt = exchange.answered_by
-    if attempt is None:
-        raise RuntimeError("a reply without an attempt has no breakdown")
-    seen = observed(exchange, attempt, whole=True)
+    attempt, borrowed = exchange.answered_by, exchange.borrowed
+    if borrowed is not None:
+        answer = borrowed.answer
+        whole = answer if isinstance(answer, bytes) else b"".join([chunk for _, chunk in answer])
+        seen = observe(exchange.dialect, "generate", whole, streamed=whole is not answer)
+        seen = replace(borrowed.observed, reply=seen.reply)
+    elif attempt is not None:
+        seen = observed(exchange, attempt, whole=True)
+    else:
+        raise RuntimeError("a reply that nobody gave has no breakdown")
     model = seen.model or exchange.model
-    cost = price(model, attempt.target.provider.name, seen.usage, said=exchange.params.values)[0] if seen.usage else None
+    cost: int | None = 0
+    if attempt is not None:
+        cost = price(model, attempt.target.provider.name, seen.usage, said=exchange.params.values)[0] if seen.usage else None
     latency_s = now - exchange.started_at
     return Breakdown.of(
         exchange.params,
@@ -154,5 +165,6 @@ def _breakdown(exchange: Exchange, now: float) -> Breakdown:
         stream=exchange.streams,
         ended_at=exchange.request.received_at + latency_s,
         latency_s=latency_s,
-        routing_s=attempt.started_at - exchange.started_at,
+        routing_s=attempt.started_at - exchange.started_at if attempt is not None else None,
+        cached=borrowed is not None,
     )

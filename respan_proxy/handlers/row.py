@@ -9,7 +9,8 @@ from typing import Any
 from respan_proxy.dialects.first_words import first_words
 from respan_proxy.dialects.observe import Observed
 from respan_proxy.dialects.openai_chat_write import FINISH_REASONS
-from respan_proxy.exchange import Attempt, Exchange
+from respan_proxy.dialects.usage import Usage
+from respan_proxy.exchange import Attempt, Borrowed, Exchange
 from respan_proxy.respan.pricing import price
 from respan_proxy.respan.spans import Row
 
@@ -17,6 +18,9 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's status for a caller that left; Respan's r
 
 # What Respan's rows say of tokens that no provider counted.
 ESTIMATED = "estimated token usage"
+
+# Where the cost of a borrowed answer comes from, which is nothing.
+FROM_CACHE = "cache"
 
 # Tokens that came within less were not written one after the other: they lay in one buffer, and tell nothing of a pace.
 SHORTEST_WRITING_S = 0.001
@@ -110,8 +114,40 @@ def fill_attempt(row: Row, exchange: Exchange, attempt: Attempt) -> None:
     row.answer_bytes = attempt.chunks_bytes if attempt.answer is None else len(attempt.answer)
 
 
-def fill_observed(row: Row, seen: Observed, attempt: Attempt, said: Mapping[str, Any]) -> None:
-    asked, row.model = row.model, seen.model or row.model
+def fill_borrowed(row: Row, borrowed: Borrowed) -> None:
+    """What nobody was paid for: the tokens are told, and what they would have cost."""
+    seen = borrowed.observed
+    row.provider_id, row.simulated = borrowed.provider_id, borrowed.simulated
+    row.model = borrowed.model or row.model
+    row.answer_bytes = len(answer) if isinstance(answer := borrowed.answer, bytes) else sum(len(chunk) for _, chunk in answer)
+    fill_said(row, seen)
+    if seen.error is None:
+        row.cache_bit = True
+        row.cost, row.cost_source, row.saved_cost = 0, FROM_CACHE, borrowed.saved
+
+
+def fill_observed(row: Row, seen: Observed, said: Mapping[str, Any]) -> None:
+    asked = row.model
+    fill_said(row, seen)
+    if seen.usage is not None:
+        row.cost, row.cost_source = cost_of(seen.usage, row.model, asked, row.provider_id, row.start_time, said)
+
+
+def cost_of(
+    usage: Usage, model: str | None, asked: str | None, provider_id: str | None, at: float | None, said: Mapping[str, Any]
+) -> tuple[int | None, str | None]:
+    """(nano-dollars, where the price comes from) of the model that answered, or else of the one that was asked.
+
+    Deployments and fine-tunes answer with names that no table knows.
+    """
+    cost, source = price(model, provider_id, usage, at, said)
+    if cost is None and asked != model:
+        return price(asked, provider_id, usage, at, said)
+    return cost, source
+
+
+def fill_said(row: Row, seen: Observed) -> None:
+    row.model = seen.model or row.model
     row.response_id = seen.response_id
     row.finish_reason = FINISH_REASONS.get(seen.finish, "stop") if seen.finish is not None else None
     row.has_tool_calls = seen.calls_tools
@@ -125,10 +161,6 @@ def fill_observed(row: Row, seen: Observed, attempt: Attempt, said: Mapping[str,
     row.prompt_cache_creation_tokens = usage.write
     row.reasoning_tokens = usage.reasoning
     row.usage_estimated = usage.estimated
-    row.cost, row.cost_source = price(row.model, row.provider_id, usage, row.start_time, said)
-    if row.cost is None and asked != row.model:
-        # Deployments and fine-tunes answer with names that no table knows.
-        row.cost, row.cost_source = price(asked, row.provider_id, usage, row.start_time, said)
 
 
 def fill_pace(row: Row, seen: Observed, attempt: Attempt, since: float) -> None:
@@ -161,7 +193,10 @@ def fill_status(row: Row, exchange: Exchange, seen: Observed | None) -> None:
         case "upstream_broke":
             row.status, row.status_code = "failed", 502
             row.error_code = "upstream_broke"
-            row.error_message = attempt.error if (attempt := exchange.answered_by) is not None else None
+            if (attempt := exchange.answered_by) is not None:
+                row.error_message = attempt.error
+            elif error is not None:  # of a call that others made
+                row.error_message = error.message
         case _:
             row.status_code = exchange.reply_status or 500
             row.status = "failed" if row.status_code >= 400 or error is not None else "success"

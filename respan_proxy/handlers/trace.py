@@ -12,7 +12,17 @@ from respan_proxy.dialects.observe import Observed
 from respan_proxy.exchange import Attempt, Exchange, Next, Reply
 from respan_proxy.handlers.content import answer_kept, assembled, bodies, headers_sent
 from respan_proxy.handlers.observe import observed
-from respan_proxy.handlers.row import end_attempt, fill_attempt, fill_observed, fill_pace, fill_request, fill_status, told_attempt
+from respan_proxy.handlers.row import (
+    end_attempt,
+    fill_attempt,
+    fill_borrowed,
+    fill_observed,
+    fill_pace,
+    fill_request,
+    fill_status,
+    told_attempt,
+)
+from respan_proxy.policy import caching
 from respan_proxy.respan.spans import Content, Row
 from respan_proxy.wire.headers import masked
 
@@ -47,7 +57,7 @@ class Trace:
         exchange.reply_status, exchange.reply_headers = reply.status, reply.headers
         if exchange.error is not None and isinstance(reply.body, bytes):
             exchange.error_body = reply.body
-        if self._config.link_header:
+        if self._config.link_header and exchange.row is not None:
             reply.headers["X-Respan-Log-Id"] = exchange.id
         return reply
 
@@ -55,7 +65,9 @@ class Trace:
         row = exchange.row
         if row is not None:
             fill_request(row, exchange)
-            self._recorder.begin(row)
+            # What may be a hit is begun when it is known to be none (cache.py): a hit is over at once, or leaves no row at all.
+            if not caching.asks(exchange.endpoint.kind, exchange.params.values, self._config.cache):
+                self._recorder.begin(row)
         return await call_next(exchange)
 
     def _row(self, exchange: Exchange) -> Row:
@@ -102,10 +114,13 @@ class Trace:
             exchange.outcome = "upstream_broke"  # told by the provider itself, in its stream
         row.outcome = exchange.outcome
         seen = observed(exchange, attempt) if attempt is not None and attempt.headers is not None else None
+        if exchange.borrowed is not None:
+            seen = exchange.borrowed.observed
+            fill_borrowed(row, exchange.borrowed)
         if attempt is not None:
             fill_attempt(row, exchange, attempt)
         if seen is not None and attempt is not None:
-            fill_observed(row, seen, attempt, exchange.params.values)
+            fill_observed(row, seen, exchange.params.values)
             fill_pace(row, seen, attempt, exchange.started_at)
         fill_status(row, exchange, seen)
         return self._content(exchange, attempt, seen, row.status == "failed")

@@ -113,8 +113,10 @@ def _context(exchange: Exchange, request: ChatRequest, members: Mapping[str, Any
 
 
 def _wants_usage(exchange: Exchange) -> bool:
-    """Whether the caller itself asked for the usage chunk of a chat stream; the provider is asked in any case, for the row."""
-    options = exchange.document.members.get("stream_options") if exchange.document is not None else None
+    """Whether a chat stream is to tell the usage: to a caller who asked, or to a handler above that hides it again."""
+    options = exchange.edits.replace.get("stream_options")
+    if options is None and exchange.document is not None:
+        options = exchange.document.members.get("stream_options")
     return isinstance(options, dict) and options.get("include_usage") is True
 
 
@@ -138,7 +140,7 @@ def answer_headers(reply: Reply) -> CIMultiDict[str]:
 
 def _retold(reply: Reply, exchange: Exchange, provider: Dialect, context: WriteContext, names: NameMap) -> Reply:
     client = exchange.dialect
-    restore = names.restore() if names else _as_it_is
+    restore = names.restore() if names else as_it_is
     if exchange.hears is not None:
         restore = _heard(restore, exchange.hears)
     headers = answer_headers(reply)
@@ -162,7 +164,7 @@ def _retold(reply: Reply, exchange: Exchange, provider: Dialect, context: WriteC
     return Reply(200, headers, client.write_reply(events, context))
 
 
-def _as_it_is(event: Event) -> list[Event]:
+def as_it_is(event: Event) -> list[Event]:
     return [event]
 
 

@@ -401,7 +401,7 @@ def _checked(values: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
 def _promote_customer(values: dict[str, Any], warnings: list[str]) -> None:
     """What `customer_params` says about the customer beats the flat names."""
     customer = values.get("customer_params") or {}
-    for inner, name in _CUSTOMER.items():
+    for inner, name in _CUSTOMER.items() if customer else ():
         if (text := _text(customer.get(inner))) is not None:
             values[name] = text
     identifier = values.get("customer_identifier")

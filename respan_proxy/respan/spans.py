@@ -140,6 +140,7 @@ class Row:
     finish_reason: str | None = None
     cache_bit: bool | None = None
     cache_key: str | None = None
+    saved_cost: Annotated[int | None, NANO_USD] = None
 
     request_model: str | None = None
     endpoint: str | None = None

@@ -15,17 +15,17 @@ from respan_proxy.server import health, pages
 from respan_proxy.server.answers import json_error
 from respan_proxy.server.gateway import Gateway, Limits
 from respan_proxy.server.rest import dispatch
-from respan_proxy.store.queries import Queries
-from respan_proxy.store.writer import Writer
+from respan_proxy.server.rest.resource import Store
 
 
 class House:
     """Owns nothing but the gateway; `address` is set once it listens."""
 
-    def __init__(self, config: Config, writer: Writer, queries: Queries, compose: Callable[[Config], Next]) -> None:
+    def __init__(self, config: Config, store: Store, compose: Callable[[Config], Next]) -> None:
         self.config = config
-        self.writer = writer
-        self.queries = queries
+        self.store = store
+        self.writer = store.writer
+        self.queries = store.queries
         self.started_at = time.time()
         self.address: Listen = config.listen
         self._compose = compose
@@ -52,7 +52,7 @@ class House:
             if (page := pages.answer(self, request, path)) is not None:
                 return page
             caller = identify(request.headers, request.rel_url.raw_query_string, self.config)
-            return await dispatch(request, path, caller, self.queries, self.writer)
+            return await dispatch(request, path, caller, self.store)
         except ProxyError as error:
             return json_error(error)
 

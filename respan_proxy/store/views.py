@@ -17,6 +17,8 @@ from respan_proxy.store.bodies import MAX_BODY_BYTES, Kept
 from respan_proxy.store.queries import Found
 from respan_proxy.wire.encoding import decode
 
+CACHE_TAG = "respan/cache"
+
 # Members of Respan's span object that have no meaning here; its typed client asks for some of them.
 _UNKNOWN_HERE: dict[str, Any] = {
     "organization_id": None,
@@ -55,6 +57,8 @@ def brief(found: Found, wanted: frozenset[str] = frozenset()) -> dict[str, Any]:
 def _columns(found: Found) -> dict[str, Any]:
     """The row; keys of metadata that begin with `_` are reserved for Respan's own tools, and hidden from every reader."""
     row = {"id": found.row["unique_id"], **found.row}
+    # What Respan's lists show of a hit; the model itself stays, so that sums by model are right.
+    row["model_tag"] = CACHE_TAG if row["cache_bit"] else row["model"]
     if metadata := row["metadata"]:
         row["metadata"] = {name: value for name, value in metadata.items() if not name.startswith("_")}
     return row

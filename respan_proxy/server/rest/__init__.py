@@ -10,13 +10,11 @@ from respan_proxy.errors import RequestRejected
 from respan_proxy.exchange import Caller
 from respan_proxy.server.rest import request_logs
 from respan_proxy.server.rest.resource import Store
-from respan_proxy.store.queries import Queries
-from respan_proxy.store.writer import Writer
 
 ROUTES = request_logs.ROUTES
 
 
-async def dispatch(request: web.BaseRequest, path: str, caller: Caller, queries: Queries, writer: Writer) -> web.StreamResponse | None:
+async def dispatch(request: web.BaseRequest, path: str, caller: Caller, store: Store) -> web.StreamResponse | None:
     """The answer of the resource at `path` (with or without slashes at its end, never a redirect); None when there is none.
 
     Raises what `ProxyError` says.
@@ -26,7 +24,7 @@ async def dispatch(request: web.BaseRequest, path: str, caller: Caller, queries:
     for methods, pattern, answer in ROUTES:
         if found := pattern.fullmatch(place):
             if request.method in methods:
-                return await answer(request, caller, Store(queries, writer), *found.groups())
+                return await answer(request, caller, store, *found.groups())
             allowed |= set(methods)
     if not allowed:
         return None

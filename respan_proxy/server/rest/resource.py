@@ -12,6 +12,7 @@ from aiohttp import web
 
 from respan_proxy.errors import RequestRejected
 from respan_proxy.exchange import Caller
+from respan_proxy.handlers.entries import Entries
 from respan_proxy.respan.filters import Query
 from respan_proxy.server.reading import read_body
 from respan_proxy.store.queries import Queries
@@ -28,6 +29,7 @@ class Store:
 
     queries: Queries
     writer: Writer
+    entries: Entries
 
 
 Answer = Callable[..., Awaitable[web.Response]]
