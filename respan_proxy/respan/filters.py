@@ -135,10 +135,18 @@ class Query:
     include_fields: frozenset[str] = frozenset()
 
 
-def read(body: Mapping[str, Any], parameters: Iterable[tuple[str, str]], now: float) -> Query:
+def read(
+    body: Mapping[str, Any],
+    parameters: Iterable[tuple[str, str]],
+    now: float,
+    fields: Mapping[str, ColumnKind] = FIELDS,
+    *,
+    window_s: float | None = WINDOW_S,
+) -> Query:
     """A request's body and URL parameters as one query; `now` is seconds of the epoch. `RequestRejected` names what is wrong.
 
-    Where both say the same thing the URL wins. A URL parameter of an unknown name is a filter on the metadata key of that name.
+    `fields` are those of what is listed, `window_s` how far a request looks back that says nothing of time (None: all the way). Where
+    body and URL say the same thing the URL wins. A URL parameter of an unknown name is a filter on the metadata key of that name.
     """
     plain: dict[str, Any] = {name: value for name, value in body.items() if name in _PLAIN}
     flat: dict[str, Any] = {name: value for name, value in body.items() if name in _FLAT}
@@ -158,13 +166,13 @@ def read(body: Mapping[str, Any], parameters: Iterable[tuple[str, str]], now: fl
         raise RequestRejected(f"filters: expected an object of fields, found {_shown(filters)}", param="filters")
     every: list[Condition] = []
     some: list[Condition] = []
-    for source, of in ((filters, _field), (flat, _field), (quick, _quick_field)):
+    for source, of in ((filters, _field), (flat, _field), (quick, _quick_field if fields is FIELDS else _field)):
         for name, said in source.items():
             for written in _written(name, said):
-                (some if _joins_by_or(name, written) else every).append(_condition(of(name), written))
+                (some if _joins_by_or(name, written) else every).append(_condition(of(name, fields), written))
     every += _environment(plain)
-    every += _window(plain, (*every, *some), now)
-    sort, descending = _sort(plain.get("sort_by"))
+    every += _window(plain, (*every, *some), now, window_s)
+    sort, descending = _sort(plain.get("sort_by"), fields)
     return Query(
         every=tuple(every),
         some=tuple(some),
@@ -194,7 +202,11 @@ def time_of(value: Any, name: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _field(name: str) -> Field:
+def _field(name: str, fields: Mapping[str, ColumnKind] = FIELDS) -> Field:
+    if fields is not FIELDS:
+        if (kind := fields.get(name)) is None:
+            raise RequestRejected(f"unknown filter field {name!r}{_near(name, fields)}", param=name)
+        return Field(name, kind)
     if name.startswith("metadata__") and len(name) > len("metadata__"):
         return Field("metadata", "json", name.removeprefix("metadata__"))
     if name.startswith("properties__") and len(name) > len("properties__"):
@@ -204,7 +216,7 @@ def _field(name: str) -> Field:
     return Field(ALIASES.get(name, name), kind)
 
 
-def _quick_field(name: str) -> Field:
+def _quick_field(name: str, fields: Mapping[str, ColumnKind]) -> Field:
     return _field(name if name in FIELDS or "__" in name else f"metadata__{name}")
 
 
@@ -315,11 +327,11 @@ def _environment(plain: Mapping[str, Any]) -> list[Condition]:
     return [Condition(Field("environment", "text"), operator, ("test",))]
 
 
-def _window(plain: Mapping[str, Any], conditions: Sequence[Condition], now: float) -> list[Condition]:
+def _window(plain: Mapping[str, Any], conditions: Sequence[Condition], now: float, window_s: float | None) -> list[Condition]:
     """From `start_time` to `end_time`; the last 24 hours when neither is said and no filter is about time."""
     start, end = (None if (value := plain.get(name)) in (None, "") else time_of(value, name) for name in ("start_time", "end_time"))
-    if start is None and not any(condition.field.kind == "time" for condition in conditions):
-        start = (now if end is None else end) - WINDOW_S
+    if start is None and window_s is not None and not any(condition.field.kind == "time" for condition in conditions):
+        start = (now if end is None else end) - window_s
     window = []
     if start is not None:
         window.append(Condition(_TIME, "gte", (start,)))
@@ -328,12 +340,12 @@ def _window(plain: Mapping[str, Any], conditions: Sequence[Condition], now: floa
     return window
 
 
-def _sort(said: Any) -> tuple[Field, bool]:
+def _sort(said: Any, fields: Mapping[str, ColumnKind]) -> tuple[Field, bool]:
     if not said:
         return _TIME, True
     name = str(said).removeprefix("-")
     # Ids grow with time: Respan sorts by `id` and means this.
-    field = _field("timestamp" if name == "id" else name)
+    field = _field("timestamp" if name == "id" else name, fields)
     return field, str(said).startswith("-")
 
 

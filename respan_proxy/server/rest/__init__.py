@@ -8,10 +8,10 @@ from aiohttp import web
 
 from respan_proxy.errors import RequestRejected
 from respan_proxy.exchange import Caller
-from respan_proxy.server.rest import request_logs
+from respan_proxy.server.rest import caches, request_logs
 from respan_proxy.server.rest.resource import Store
 
-ROUTES = request_logs.ROUTES
+ROUTES = (*request_logs.ROUTES, *caches.ROUTES)
 
 
 async def dispatch(request: web.BaseRequest, path: str, caller: Caller, store: Store) -> web.StreamResponse | None:
