@@ -162,7 +162,8 @@ NO_PROFILE = Profile()
 class Target:
     """Where a request goes: the provider, the dialect spoken there, the model name sent, and the secret it travels with.
 
-    `profile` is what is known about the model there; `stands_in`: the built-in provider answers for one that nobody has a key for.
+    `profile` is what is known about the model there; `deployment` which of several ways to the provider this is, for people.
+    `stands_in`: the built-in provider answers for one that nobody has a key for.
     """
 
     provider: Provider
@@ -172,6 +173,7 @@ class Target:
     secret_is_callers: bool = False
     stands_in: bool = False
     profile: Profile = NO_PROFILE
+    deployment: str | None = None
 
 
 @dataclass(slots=True)

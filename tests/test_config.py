@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from respan_proxy.config import Config, Listen, Provider, digest, parse, parse_env_file
 from respan_proxy.config.document import example, tables
 from respan_proxy.config.kinds import Unfit, literal, parse_listen
-from respan_proxy.config.options import KEYS, OPTIONS, PROFILES, PROVIDER, ROUTE, Option, default_of
+from respan_proxy.config.options import DEPLOYMENT, KEYS, OPTIONS, PROFILES, PROVIDER, ROUTE, Option, default_of
 from respan_proxy.config.parsing import default_database
 from respan_proxy.dialects import DIALECTS, catalog
 from respan_proxy.dialects.profiles import MEMBERS
@@ -70,9 +70,9 @@ def test_example_as_it_stands_changes_nothing() -> None:
 def test_example_uncommented_shows_every_option_of_keys_and_providers() -> None:
     text = (ROOT / "config.example.toml").read_text("utf-8")
     shown = tomllib.loads(re.sub(r"^# (?=\[|#|\"?[\w-]+\"? = )", "", text, flags=re.MULTILINE))
-    assert set(shown["providers"]["openai"]) == {option.name for option in PROVIDER} - {"token_command"}, (
-        "key and token_command exclude each other"
-    )
+    exclude = "key and token_command exclude each other"
+    assert set(shown["providers"]["openai"]) == {option.name for option in PROVIDER} - {"token_command"} | {"deployments"}, exclude
+    assert set(shown["providers"]["openai"]["deployments"][0]) == {option.name for option in DEPLOYMENT}
     assert set(shown["routes"]["gpt-*"]) == {option.name for option in ROUTE}
     assert set(shown["keys"][0]) == {option.name for option in KEYS} - {"digest"}, "key and digest exclude each other"
     assert "# digest = " in text
@@ -90,7 +90,9 @@ def test_documentation_has_the_tables_of_options() -> None:
 
 
 def test_every_option_says_why_in_one_line() -> None:
-    assert all(option.why and "\n" not in option.why and len(option.why) <= 120 for option in (*OPTIONS, *KEYS, *ROUTE, *PROVIDER))
+    assert all(
+        option.why and "\n" not in option.why and len(option.why) <= 120 for option in (*OPTIONS, *KEYS, *ROUTE, *DEPLOYMENT, *PROVIDER)
+    )
 
 
 # values

@@ -9,7 +9,7 @@ import sys
 from textwrap import fill
 
 from respan_proxy.config.kinds import literal
-from respan_proxy.config.options import KEYS, OPTIONS, PROFILES, PROVIDER, ROUTE, Option, default_of, in_section
+from respan_proxy.config.options import DEPLOYMENT, KEYS, OPTIONS, PROFILES, PROVIDER, ROUTE, Option, default_of, in_section
 from respan_proxy.dialects import catalog
 
 _SECTION_WHY = {
@@ -51,6 +51,11 @@ _ROUTES = """\
 # [routes."gpt-*"]
 """
 
+_DEPLOYMENTS = """
+# # Several keys or places of this provider, each a table; calls are spread over them by weight, and one that fails hands on to the next.
+# [[providers.openai.deployments]]
+"""
+
 _CUSTOM = """\
 # [providers.my_vllm]
 # base_url = "http://gpu.internal:8000/v1"
@@ -76,7 +81,7 @@ def example(*, commented: bool = False) -> str:
     parts.append(_KEYS_HEAD + "# [[keys]]\n" + _samples(KEYS))
     parts.append(_MODELS)
     parts.append(_ROUTES + _samples(ROUTE))
-    parts.append(_provider_head() + "# [providers.openai]\n" + _samples(PROVIDER))
+    parts.append(_provider_head() + "# [providers.openai]\n" + _samples(PROVIDER) + _DEPLOYMENTS + _samples(DEPLOYMENT))
     parts.append(_CUSTOM)
     parts.append(_PROFILES_HEAD + "# [[profiles]]\n" + _samples(PROFILES))
     return "\n".join(parts)
@@ -91,6 +96,10 @@ def tables() -> str:
     parts.append("### `[[keys]]`: keys of our own\n\n" + _rows([(option, option.default) for option in KEYS]))
     parts.append('### `[routes."GLOB"]`: what holds for calls of a model\n\n' + _rows([(option, option.default) for option in ROUTE]))
     parts.append("### `[providers.NAME]`: a provider\n\n" + _rows([(option, option.default) for option in PROVIDER]))
+    parts.append(
+        "### `[[providers.NAME.deployments]]`: several keys or places of a provider\n\n"
+        + _rows([(option, option.default) for option in DEPLOYMENT])
+    )
     parts.append("### `[[profiles]]`: facts about models\n\n" + _rows([(option, option.default) for option in PROFILES]))
     parts.append("### Providers known by name\n\n" + _known())
     return "\n".join(parts)

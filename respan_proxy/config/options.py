@@ -24,6 +24,7 @@ from respan_proxy.config.kinds import (
     TEXT,
     TEXTS,
     URL,
+    WEIGHT,
     WHOLE,
     Kind,
     choice,
@@ -242,6 +243,23 @@ PROVIDER = (
     Option("providers.NAME", "api_version", TEXT, "Azure: the api-version in the query", default="the provider's own", sample=""),
     Option("providers.NAME", "project", TEXT, "Vertex: the Google Cloud project", default="GOOGLE_CLOUD_PROJECT", sample=""),
     Option("providers.NAME", "location", TEXT, "Vertex, Bedrock: the region", default="GOOGLE_CLOUD_LOCATION, AWS_REGION", sample=""),
+)
+
+DEPLOYMENT = (
+    Option("providers.NAME.deployments", "name", TEXT, "how rows call it", default="deployment-1, ...", sample="eu"),
+    Option("providers.NAME.deployments", "key", SECRET, "a key of its own", default="the provider's", sample="env:OPENAI_API_KEY"),
+    Option(
+        "providers.NAME.deployments",
+        "base_url",
+        URL,
+        "a place of its own",
+        default="the provider's",
+        sample="https://eu.api.openai.com/v1",
+    ),
+    Option("providers.NAME.deployments", "api_version", TEXT, "Azure: an api-version of its own", default="the provider's", sample=""),
+    Option("providers.NAME.deployments", "weight", WEIGHT, "its share of the calls", default="1", sample=2),
+    Option("providers.NAME.deployments", "available_models", GLOBS, "the models it serves, as globs", default="all", sample=("gpt-4o*",)),
+    Option("providers.NAME.deployments", "exclude_models", GLOBS, "models it does not serve", default="none", sample=("gpt-4o-audio*",)),
 )
 
 ROUTE = (

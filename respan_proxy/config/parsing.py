@@ -10,7 +10,7 @@ from typing import Any
 
 from respan_proxy.config.kinds import Unfit
 from respan_proxy.config.options import FLAT, KEYS, OPTIONS, PROFILES, ROUTE, SECTIONS, Option, in_section
-from respan_proxy.config.provider_tables import PREFIX, ProviderTables
+from respan_proxy.config.provider_tables import PREFIX, ProviderTables, dormant
 from respan_proxy.config.reading import Reader, did_you_mean, quoted, variable_name
 from respan_proxy.config.values import Config, Key, ModelRules, digest
 from respan_proxy.dialects import catalog
@@ -82,7 +82,7 @@ class _Parser:
         config = replace(
             config, keys=self._keys(), models=self._models(), routes=self._routes(), providers=ProviderTables(self.reader).providers(config)
         )
-        config = replace(config, profiles=tuple(self._profiles(config)))
+        config = replace(config, profiles=tuple(self._profiles(config)), dormant=dormant(config))
         self._variables(config)
         self._reachable_only_with_keys(config)
         if self.reader.problems:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from respan_proxy.config.kinds import SECRET, URL, Unfit
-from respan_proxy.config.options import PROVIDER
+from respan_proxy.config.options import DEPLOYMENT, PROVIDER
 from respan_proxy.config.reading import Reader, did_you_mean, quoted, variable_name
-from respan_proxy.config.values import Auth, Config, Envelope, Provider, Quirks, Timeouts
+from respan_proxy.config.values import Auth, Config, Deployment, Envelope, Provider, Quirks, Timeouts
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import Globs, ProviderRow
 
 PREFIX = "RESPAN_PROXY_"
+# Stands where a provider's base URL is for the caller to bring.
+NO_PLACE = "http://nowhere.invalid"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -34,7 +37,7 @@ class ProviderTables:
                 )
                 if name in tables:
                     self.reader.complain(f"providers.{name}", tables[name], "another name: this one is built in")
-            elif provider := self._provider(row, tables.get(name), config):
+            elif provider := self.provider(row, tables.get(name), config):
                 found[name] = provider
         for name, table in tables.items():
             if name in rows:
@@ -43,11 +46,11 @@ class ProviderTables:
                 self.reader.complain(f"providers.{quoted(name)}", name, "a name of letters, digits, '_', '-' and '.'")
             elif known := catalog.names().get(name):
                 self.reader.complain(f"providers.{name}", name, f'"{known}", as this provider is called')
-            elif provider := self._provider(ProviderRow(name, key_env=(f"{variable_name(name)}_API_KEY",)), table, config):
+            elif provider := self.provider(ProviderRow(name, key_env=(f"{variable_name(name)}_API_KEY",)), table, config):
                 found[name] = provider
         return found
 
-    def _provider(self, row: ProviderRow, table: object, config: Config) -> Provider | None:
+    def provider(self, row: ProviderRow, table: object, config: Config) -> Provider | None:
         name = row.name
         where = f"providers.{name}"
         is_known = name in catalog.providers()
@@ -55,12 +58,17 @@ class ProviderTables:
             self.reader.complain(where, table, "a table of options")
             return None
         given: Mapping[str, Any] = table or {}
-        self.reader.unknown(given, [option.name for option in PROVIDER], where)
+        self.reader.unknown(given, [*(option.name for option in PROVIDER), "deployments"], where)
         value = {option.name: self.reader.read(given, option, f"{where}.{option.name}", row) for option in PROVIDER}
         place = self._place(row, value["base_url"])
         key = self._fit(row, value["key"] or self._key_of_the_environment(row))
         if key is not None and value["token_command"]:
             self.reader.complain(f"{where}.token_command", None, "either a key or a command that prints one", found="both")
+        deployments = self._deployments(given.get("deployments", []), f"{where}.deployments", row)
+        if deployments and key is not None:
+            deployments = (Deployment("default", key), *deployments)
+        key = key or next((one.key for one in deployments if one.key), None)
+        place = place or next((one.base_url for one in deployments if one.base_url and not row.base_url), None)
         if not place and not row.base_url:
             if table is not None and "base_url" not in given:
                 self.reader.complain(
@@ -71,7 +79,7 @@ class ProviderTables:
             return None
         project = value["project"] or self.reader.first(row.project_env) or ""
         location = value["location"] or self.reader.first(row.location_env) or row.location
-        base_url = _with_path(place, row) if place else row.base_url
+        base_url = with_path(place, row) if place else row.base_url
         base_url = base_url.replace("{region}", "" if location == "global" else f"{location}-").replace("{location}", location)
         paths = row.paths if value["paths"] is None else {**row.paths, **value["paths"]}
         api_version = row.api_version if value["api_version"] is None else value["api_version"]
@@ -118,8 +126,34 @@ class ProviderTables:
             api_version=api_version,
             project=project,
             location=location,
+            deployments=deployments,
             placed=bool(place) and base_url != row.base_url,
         )
+
+    def _deployments(self, tables: object, where: str, row: ProviderRow) -> tuple[Deployment, ...]:
+        if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
+            self.reader.complain(where, tables, f"[[{where}]] tables", secret=True)
+            return ()
+        found: list[Deployment] = []
+        for number, table in enumerate(tables, 1):
+            at = f"{where}[{number}]"
+            self.reader.unknown(table, [option.name for option in DEPLOYMENT], at)
+            said = {option.name: self.reader.read(table, option, f"{at}.{option.name}", row) for option in DEPLOYMENT}
+            name = said["name"] or f"deployment-{number}"
+            if name == "default" or any(name == one.name for one in found):
+                self.reader.complain(f"{at}.name", name, "a name that no other deployment has")
+            found.append(
+                Deployment(
+                    name,
+                    said["key"],
+                    with_path(said["base_url"], row) if said["base_url"] else "",
+                    said["api_version"] or "",
+                    said["weight"] or 1.0,
+                    Globs(said["available_models"] or ()),
+                    Globs(said["exclude_models"] or ()),
+                )
+            )
+        return tuple(found)
 
     def _place(self, row: ProviderRow, given: str | None) -> str | None:
         """Where the user says that a provider is: RESPAN_PROXY_<NAME>_BASE_URL, else the file, else a variable of the provider's own."""
@@ -157,6 +191,18 @@ def _envelope(body: Mapping[str, Any]) -> Envelope:
     return Envelope(tuple(body.get("omits", ())), body.get("adds", {}), body.get("betas", ""))
 
 
+def dormant(config: Config) -> dict[str, Provider]:
+    """The known providers that are not configured, as they would be: for a request that brings a key and, where none is known, a place."""
+    tables = ProviderTables(Reader({}, {}, "", {}))
+    found: dict[str, Provider] = {}
+    for name, row in catalog.providers().items():
+        if name not in config.providers:
+            made = tables.provider(replace(row, base_url=row.base_url or NO_PLACE, on_request=False), None, config)
+            if made is not None:
+                found[name] = replace(made, base_url=made.base_url.removeprefix(NO_PLACE))
+    return found
+
+
 def _as_url(text: str, known: str) -> str:
     """OLLAMA_HOST is often a bare host, with or without a port; the missing parts are those of the known base URL."""
     if "://" not in text:
@@ -166,7 +212,7 @@ def _as_url(text: str, known: str) -> str:
     return text if has_port or port is None else text.rstrip("/") + port[0]
 
 
-def _with_path(place: str, row: ProviderRow) -> str:
+def with_path(place: str, row: ProviderRow) -> str:
     """`place`, and where it is a bare host the path at which this kind of API usually lies (`/v1` for OpenAI's and its likes)."""
     _, slash, path = place.partition("://")[2].partition("/")
     if row.api_version and path == "openai":

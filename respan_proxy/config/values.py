@@ -157,6 +157,27 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True)
+class Deployment:
+    """One of several ways to the same provider: a key of its own, perhaps at a place of its own. Empty: as the provider has it.
+
+    `models` are those it serves (empty: all), but for those in `exclude_models`; both are globs on the name that is sent.
+    """
+
+    name: str
+    key: str | None = field(default=None, repr=False)
+    base_url: str = ""
+    api_version: str = ""
+    weight: float = 1.0
+    models: Globs = NOTHING
+    exclude_models: Globs = NOTHING
+
+    def serves(self, model: str | None) -> bool:
+        if model is None:
+            return True
+        return (not self.models or self.models.match(model)) and not self.exclude_models.match(model)
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """A company's API, or a server of your own: where it is, what it speaks, how it knows us."""
 
@@ -193,6 +214,8 @@ class Provider:
     api_version: str = ""
     project: str = ""
     location: str = ""
+    deployments: tuple[Deployment, ...] = ()
+    """Where there are several keys or places: all of them; a `key` beside them is one too, named `default`."""
     placed: bool = False
     """Its base URL is the user's own, not the one we know."""
     built_in: bool = False
@@ -395,6 +418,8 @@ class Config:
     models: Mapping[str, str] = field(default_factory=dict)
     routes: tuple[ModelRules, ...] = ()
     providers: Mapping[str, Provider] = field(default_factory=dict)
+    dormant: Mapping[str, Provider] = field(default_factory=dict, repr=False, compare=False)
+    """Providers that are known and not configured: there only for a request that brings what they lack."""
     profiles: tuple[Rule, ...] = ()
     """The user's own, which come after those we know."""
     warnings: tuple[str, ...] = ()

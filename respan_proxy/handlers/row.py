@@ -108,6 +108,7 @@ def fill_attempt(row: Row, exchange: Exchange, attempt: Attempt) -> None:
     row.provider_dialect = target.dialect.name
     row.model = target.model or row.model
     row.used_custom_credential = target.secret_is_callers
+    row.deployment_name = target.deployment
     row.simulated = target.provider.built_in
     row.upstream_request_id = attempt.upstream_request_id
     row.routing_time = attempt.started_at - exchange.started_at
@@ -230,6 +231,8 @@ def told_attempt(attempt: Attempt, since: float) -> dict[str, Any]:
         "status_code": attempt.status,
         "started": round(attempt.started_at - since, 6),
     }
+    if attempt.target.deployment is not None:
+        seen["deployment_name"] = attempt.target.deployment
     if attempt.first_byte_at is not None:
         seen["first_byte"] = round(attempt.first_byte_at - since, 6)
     if attempt.ended_at is not None:

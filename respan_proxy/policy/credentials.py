@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl
 
 from multidict import MultiMapping
 
-from respan_proxy.config import Config, Provider, digest, is_loopback
+from respan_proxy.config import Config, Deployment, Provider, digest, is_loopback
+from respan_proxy.config.provider_tables import with_path
+from respan_proxy.dialects import catalog
+from respan_proxy.dialects.catalog import ProviderRow
 from respan_proxy.errors import Forbidden, MissingCredentials, Unauthorized
 from respan_proxy.exchange import Caller
+from respan_proxy.policy.brought import Brought, Credential
 
 _KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
 
@@ -47,6 +52,69 @@ def secret_for(provider: Provider, caller: Caller, config: Config, dialect: str)
     if may_forward(provider, caller.credential, config, dialect):
         return caller.credential, True
     raise missing(provider)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a call travels with: the provider as this credential has it, the secret, and how rows call it when there are several."""
+
+    provider: Provider
+    secret: str | None = field(default=None, repr=False)
+    is_callers: bool = False
+    deployment: str | None = None
+    weight: float = 1.0
+
+
+def accesses(
+    provider: Provider, model: str | None, names: Sequence[str | None], caller: Caller, config: Config, dialect: str, brought: Brought
+) -> list[Access]:
+    """Every way to a provider's model, in no order: one, or as many as there are deployments. `names` are those it is asked for by.
+
+    What the request brings comes first: for the model, then for the provider; then what is configured, then the caller's own key.
+    MissingCredentials (424) when there is none.
+    """
+    if (found := brought.for_model(*names)) is not None:
+        return [_with(provider, found, "customer")]
+    if shares := brought.for_provider(provider.name, model):
+        return [_with(provider, one, share.name, share.weight) for share, one in shares]
+    if serving := [one for one in provider.deployments if one.serves(model)]:
+        return [_deployed(provider, one) for one in serving]
+    if provider.deployments:
+        told = ", ".join(one.name for one in provider.deployments)
+        raise MissingCredentials(f"no deployment of provider {provider.name!r} serves {model!r}: there are {told}", param="model")
+    secret, is_callers = secret_for(provider, caller, config, dialect)
+    return [Access(provider, secret, is_callers)]
+
+
+def _deployed(provider: Provider, one: Deployment) -> Access:
+    where = moved(provider, one.base_url, one.api_version) if one.base_url or one.api_version else provider
+    return Access(replace(where, headers=provider.headers), one.key or provider.key, False, one.name, one.weight)
+
+
+def _with(provider: Provider, credential: Credential, name: str, weight: float = 1.0) -> Access:
+    where = moved(provider, credential.base_url, credential.api_version) if credential.base_url or credential.api_version else provider
+    if credential.project or credential.location:
+        where = replace(where, project=credential.project or where.project, location=credential.location or where.location)
+    if not where.base_url:
+        raise MissingCredentials(f"the credentials for provider {provider.name!r} name no api_base, and none is configured", param="model")
+    if credential.secret is None:
+        raise MissingCredentials(f"the credentials for provider {provider.name!r} hold no api_key", param="model")
+    return Access(where, credential.secret, True, name, weight)
+
+
+def moved(provider: Provider, base_url: str, api_version: str) -> Provider:
+    """The provider at another place, or asked for another version of its API.
+
+    Its headers stay behind when it moves: they were meant for its own place, and may hold a secret.
+    """
+    if not base_url:
+        return replace(provider, api_version=api_version)
+    row = catalog.providers().get(provider.name, ProviderRow(provider.name))
+    place = with_path(base_url.rstrip("/"), row)
+    if row.api_version and place.endswith("/openai/v1"):
+        # Azure's newer surface is OpenAI's own: no deployments in the path, no api-version.
+        return replace(provider, base_url=place, paths={}, api_version=api_version, headers={}, placed=True)
+    return replace(provider, base_url=place, api_version=api_version or provider.api_version, headers={}, placed=True)
 
 
 def may_forward(provider: Provider, credential: str | None, config: Config, dialect: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from respan_proxy.config import ModelRules
+from respan_proxy.dialects import catalog
 from respan_proxy.errors import RequestRejected
 
 # More would be a mistake: each may take minutes.
@@ -27,6 +28,19 @@ def names(model: str | None, values: Mapping[str, Any], rules: ModelRules) -> tu
     if not further:
         return (model,)
     return tuple(dict.fromkeys((model, *further)))
+
+
+def renamed(model: str | None, asked: str | None, provider: str, values: Mapping[str, Any]) -> str | None:
+    """The model's name at the provider: as `model_name_map` says of the name that was asked for or of `provider/model`, else as it is."""
+    said = values.get("model_name_map")
+    if not said or model is None:
+        return model
+    spellings = [name for name, known in catalog.names().items() if known == provider] or [provider]
+    for name in (asked, model, *(f"{spelling}/{model}" for spelling in spellings)):
+        if name is not None and isinstance(found := said.get(name), str) and found:
+            head, _, rest = found.partition("/")
+            return rest if rest and head.lower() in spellings else found
+    return model
 
 
 def first_token_s(values: Mapping[str, Any], rules: ModelRules) -> float | None:

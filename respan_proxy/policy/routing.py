@@ -24,6 +24,7 @@ DOORS = {
 _NEED_A_MODEL = frozenset({"generate", "embed", "count"})
 
 NO_LISTS: Mapping[str, Collection[str]] = {}
+NOTHING_BROUGHT: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,11 @@ class _Asked:
     config: Config
     listed: Mapping[str, Collection[str]]
     credential: str | None
+    brought: frozenset[str] | None
 
     def can_pay(self, provider: Provider) -> bool:
+        if self.brought is None or provider.name in self.brought:
+            return True
         return provider.usable or may_forward(provider, self.credential, self.config, self.endpoint.dialect)
 
     def rank(self, route: Route) -> tuple[bool, bool, bool]:
@@ -66,14 +70,16 @@ def route(
     listed: Mapping[str, Collection[str]] = NO_LISTS,
     pin: str | None = None,
     credential: str | None = None,
+    brought: frozenset[str] | None = NOTHING_BROUGHT,
 ) -> Route:
     """The provider for a request and the model's name there. Decides only; sends nothing.
 
-    `listed` is what providers say they have, by provider; `pin` is X-Respan-Route-Provider; `credential` the caller's own, if any.
+    `listed` is what providers say they have, by provider; `pin` is X-Respan-Route-Provider; `credential` the caller's own, if any;
+    `brought` the providers that the request brings credentials for (None: for whichever serves the model).
     UnknownModel (404) names the nearest; MissingCredentials (424) the variable to set; RequestRejected says which endpoint to use for a
     provider that does not speak this one's dialect.
     """
-    asked = _Asked(endpoint, config, listed, credential)
+    asked = _Asked(endpoint, config, listed, credential, brought)
     if endpoint.is_relay:
         pin = endpoint.provider
     if pin is not None:
@@ -182,7 +188,7 @@ def _nameless(asked: _Asked) -> Route:
             raise RequestRejected(
                 "the request names no model, and no server.default_model is configured", param="model", code="missing_model"
             )
-        return route(config.default_model, endpoint, config, listed=asked.listed, credential=asked.credential)
+        return route(config.default_model, endpoint, config, listed=asked.listed, credential=asked.credential, brought=asked.brought)
     is_stored = endpoint.kind == "state" and endpoint.dialect == "openai.responses"
     speaking = [
         Route(provider, None, f"the first provider that {'keeps Responses' if is_stored else f'speaks {endpoint.dialect}'}")
@@ -260,7 +266,8 @@ def _default(model: str, asked: _Asked) -> Route | None:
     if default is None or default == model:
         return None
     try:
-        found = route(default, asked.endpoint, replace(asked.config, default_model=None), listed=asked.listed, credential=asked.credential)
+        config = replace(asked.config, default_model=None)
+        found = route(default, asked.endpoint, config, listed=asked.listed, credential=asked.credential, brought=asked.brought)
     except RequestRejected:
         return None
     why = f"no configured provider serves model {model!r}: the default model {default!r} answers"
