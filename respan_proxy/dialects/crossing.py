@@ -61,7 +61,8 @@ def usable_tools(request: ChatRequest, dialect: str, losses: Losses, *, web_sear
     chosen = request.tool_choice.hosted if request.tool_choice else None
     for tool in lost:
         kind = tool.type if isinstance(tool, Hosted) else "web_search"
-        if not functions or chosen in (kind, tool.name if isinstance(tool, Hosted) else kind):
+        named = {kind, tool.name} if isinstance(tool, Hosted) else {kind}
+        if not functions or (chosen is not None and chosen in named):
             raise only_available(kind, request.dialect, tool.where if isinstance(tool, Hosted) else "tools")
         losses.add(f"tools.{kind}")
     return kept

@@ -199,7 +199,7 @@ class _Writing:
             if tool.strict:
                 self.losses.add("tools.strict")
         elif (tool.format or {}).get("type") not in (None, "text"):
-            self.losses.add("tools.format")
+            self.losses.add("tools.custom.format")
         if takes_nothing(schema):
             return declaration
         if "parametersJsonSchema" in self.profile.refuses:

@@ -114,7 +114,7 @@ def _tools(asked: Asked) -> Iterator[Tool]:
                 yield _function(function, function.flag("strict"), cache)
             case "custom":
                 custom = tool.one_object("custom")
-                yield Custom(custom.one_text("name"), custom.text("description"), custom.mapping("format"))
+                yield Custom(custom.one_text("name"), custom.text("description"), _format(custom))
             case "web_search" | "web_search_preview":
                 yield WebSearch()
             case str(kind):
@@ -130,6 +130,13 @@ def _tools(asked: Asked) -> Iterator[Tool]:
             {name: value for name, value in place.members.items() if isinstance(value, str)} if place else None,
             context_size=search.text("search_context_size"),
         )
+
+
+def _format(custom: Asked) -> Mapping[str, Any] | None:
+    """A grammar's members one level up, where Responses has them."""
+    format = custom.object("format")
+    grammar = format.object("grammar") if format else None
+    return {"type": "grammar", **grammar.members} if grammar else format.members if format else None
 
 
 def _function(function: Asked, strict: bool | None, cache: Mapping[str, Any] | None) -> Function:

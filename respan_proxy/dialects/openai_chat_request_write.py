@@ -116,7 +116,7 @@ def _custom(tool: Custom, naming: Naming, native: bool, losses: Losses) -> Body:
 
 def _chat_format(format: Any) -> Any:
     """Responses has a grammar's members beside its type, chat one level below."""
-    if format.get("type") == "grammar" and "grammar" not in format:
+    if format.get("type") == "grammar":
         return {"type": "grammar", "grammar": {name: value for name, value in format.items() if name != "type"}}
     return format
 

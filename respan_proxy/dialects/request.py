@@ -130,7 +130,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """A tool that takes free text. `format` is OpenAI's: `{type: text}` or a grammar."""
+    """A tool that takes free text. `format` is that of Responses: `{type: text}` or `{type: grammar, syntax, definition}`."""
 
     name: str
     description: str | None = None

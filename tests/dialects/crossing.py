@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anthropic.types.message_create_params import MessageCreateParams
-from openai.types.chat.completion_create_params import CompletionCreateParams
-from openai.types.responses import ResponseCreateParams
-
 from respan_proxy.dialects import DIALECTS
 from respan_proxy.dialects.names import NameMap
+from respan_proxy.dialects.profiles import profile_of
 from respan_proxy.dialects.request import Losses, Profile
-from tests.dialects.typed import complaints, gemini_types
-
-LEGACY = {"temperature", "top_p", "top_k"}  # of version 2023-06-01: gone from the types of anthropic 2.x
-EXTENSIONS = {"top_k", "random_seed"}  # of compatible servers
+from respan_proxy.errors import Untranslatable
+from tests.dialects import family
+from tests.dialects.typed import outgoing
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +27,8 @@ def crossed(source: str, target: str, body: dict[str, Any], profile: Profile | N
     assert read is not None
     assert write is not None
     losses = Losses()
-    outgoing = write(read(body), profile or Profile(), losses)
-    return Crossed(outgoing.members, losses.notices, outgoing.names)
+    told = write(read(body), profile or Profile(), losses)
+    return Crossed(told.members, losses.notices, told.names)
 
 
 def to_claude(profile: Profile | None = None, /, **members: Any) -> Crossed:
@@ -50,14 +47,34 @@ def to_chat(profile: Profile | None = None, /, **members: Any) -> Crossed:
     return told
 
 
-def assert_typed(dialect: str, body: dict[str, Any]) -> None:
+def assert_typed(dialect: str, body: dict[str, Any], told: str = "") -> None:
     """The official SDK's own types allow the body."""
-    match dialect:
-        case "anthropic.messages":
-            assert complaints({name: value for name, value in body.items() if name not in LEGACY}, MessageCreateParams) == []
-        case "openai.chat":
-            assert complaints({name: value for name, value in body.items() if name not in EXTENSIONS}, CompletionCreateParams) == []
-        case "openai.responses":
-            assert complaints(body, ResponseCreateParams) == []
-        case _:
-            gemini_types(body)
+    assert outgoing(dialect, body) == [], told
+
+
+# Of each dialect, models that take much and models that take little.
+MODELS: Mapping[str, Sequence[tuple[str, str]]] = {
+    "openai.chat": [("openai", "gpt-4.1"), ("openai", "gpt-5.1"), ("openai", "o3"), ("groq", "llama-3.3-70b-versatile")],
+    "openai.responses": [("openai", "gpt-4.1"), ("openai", "gpt-5.6-luna")],
+    "anthropic.messages": [
+        ("anthropic", "claude-3-5-haiku-20241022"),
+        ("anthropic", "claude-sonnet-4-5"),
+        ("anthropic", "claude-sonnet-4-6"),
+        ("anthropic", "claude-opus-5-5"),
+    ],
+    "gemini": [("gemini", "gemini-2.0-flash"), ("gemini", "gemini-2.5-flash"), ("gemini", "gemini-3-pro-preview")],
+}
+
+
+def swept(source: str, target: str) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
+    """(wish, model, body) of the whole family; no body where the request is refused."""
+    read, write = DIALECTS[source].read_request, DIALECTS[target].write_request
+    assert read is not None
+    assert write is not None
+    for name, body in family.requests(source):
+        request = read(body, model="m")
+        for company, model in MODELS[target]:
+            try:
+                yield name, model, write(request, profile_of(company, model), Losses()).members
+            except Untranslatable:
+                yield name, model, None

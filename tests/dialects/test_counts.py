@@ -13,7 +13,8 @@ from openai.types.responses.input_token_count_response import InputTokenCountRes
 
 from respan_proxy.dialects.counts import Count, can_count, estimated, read_count, read_count_request, write_count, write_count_request
 from respan_proxy.dialects.request import Profile
-from tests.dialects.typed import complaints, gemini_types
+from tests.dialects.crossing import assert_typed
+from tests.dialects.typed import complaints
 
 TOOL = {"name": "f", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}
 ASKED: dict[str, dict[str, Any]] = {
@@ -51,7 +52,7 @@ def test_a_count_is_asked_as_each_provider_is_asked(client: str, provider: str) 
     if provider in TYPES:
         assert complaints(body, TYPES[provider]) == []
     else:
-        gemini_types({name: value for name, value in body["generateContentRequest"].items() if name != "model"})
+        assert_typed("gemini", {name: value for name, value in body["generateContentRequest"].items() if name != "model"})
 
 
 def test_what_vertex_counts_is_not_wrapped() -> None:

@@ -34,7 +34,7 @@ from respan_proxy.dialects.request import (
     Written,
 )
 from respan_proxy.errors import RequestRejected, Untranslatable
-from tests.dialects.typed import gemini_types
+from tests.dialects.crossing import assert_typed
 
 USER = Turn("user", (Text("hi"),), "messages[0]")
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -57,7 +57,7 @@ def written(request: ChatRequest, profile: Profile | None = None) -> tuple[dict[
     """(body, notices); the body is one that the SDK's types take."""
     losses = Losses()
     members = write_request(request, profile or Profile(), losses).members
-    gemini_types(members)
+    assert_typed("gemini", members)
     return members, losses.notices
 
 
@@ -358,13 +358,13 @@ class TestWriting:
             Profile(),
             losses,
         )
-        gemini_types(outgoing.members)
+        assert_typed("gemini", outgoing.members)
         (declaration,) = outgoing.members["tools"][0]["functionDeclarations"]
         name = declaration["name"]
         assert declaration["parametersJsonSchema"]["required"] == ["input"]
         assert outgoing.members["contents"][0]["parts"][0]["functionCall"] == {"id": "1", "name": name, "args": {"input": "*** Begin"}}
         assert outgoing.members["toolConfig"]["functionCallingConfig"] == {"mode": "ANY", "allowedFunctionNames": [name]}
-        assert losses.notices == ["tools.format:dropped"]
+        assert losses.notices == ["tools.custom.format:dropped"]
         restore = outgoing.names.restore()
         events = [ToolStart(0, "2", name), ToolDelta(0, '{"input":"x"}'), ToolEnd(0)]
         assert [told for event in events for told in restore(event)] == [

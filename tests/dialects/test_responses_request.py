@@ -34,6 +34,7 @@ from respan_proxy.dialects.responses_request_read import read_request
 from respan_proxy.dialects.responses_request_write import write_request
 from respan_proxy.errors import RequestRejected, Untranslatable
 from tests.dialects import telling
+from tests.dialects.crossing import crossed
 from tests.dialects.typed import complaints
 
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
@@ -458,3 +459,27 @@ def test_a_search_that_is_to_stay_inside_is_told_where_it_cannot(target: str) ->
         assert losses.notices == []
     else:
         assert losses.notices == ["web_search.external_web_access:dropped"]
+
+
+@pytest.mark.parametrize("target", ["anthropic.messages", "gemini", "openai.chat"])
+@pytest.mark.parametrize("kind", ["file_search", "code_interpreter", "image_generation"])
+def test_a_hosted_tool_without_a_name_is_dropped_beside_functions_whatever_is_chosen(target: str, kind: str) -> None:
+    """None of the others is chosen: that is no choice of it."""
+    write = DIALECTS[target].write_request
+    assert write is not None
+    function = {"type": "function", "name": "f", "parameters": CLOSED, "strict": False}
+    losses = Losses()
+    write(read(tools=[{"type": kind}, function]), Profile(), losses)
+    assert losses.notices == [f"tools.{kind}:dropped"]
+    with pytest.raises(Untranslatable, match=kind):
+        write(read(tools=[{"type": kind}, function], tool_choice={"type": kind}), Profile(), Losses())
+
+
+def test_a_grammar_crosses_between_openais_two_spellings() -> None:
+    grammar = {"syntax": "lark", "definition": "start: /a/"}
+    chat = {"type": "custom", "custom": {"name": "p", "format": {"type": "grammar", "grammar": grammar}}}
+    flat = {"type": "custom", "name": "p", "format": {"type": "grammar", **grammar}}
+    from_chat = {"model": "m", "messages": [{"role": "user", "content": "a"}], "tools": [chat]}
+    assert crossed("openai.chat", "openai.responses", from_chat).body["tools"] == [flat]
+    assert crossed("openai.chat", "openai.chat", from_chat).body["tools"] == [chat]
+    assert crossed("openai.responses", "openai.chat", {"model": "m", "input": "a", "tools": [flat]}).body["tools"] == [chat]
