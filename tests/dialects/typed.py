@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
 
 def complaints(value: Any, kind: Any, where: str = "") -> list[str]:
@@ -13,10 +13,10 @@ def complaints(value: Any, kind: Any, where: str = "") -> list[str]:
     if kind is Any or kind is object:
         return []
     origin, args = get_origin(kind), get_args(kind)
-    if origin in (Required, NotRequired):
+    if origin in (Required, NotRequired, Annotated):
         return complaints(value, args[0], where)
     if origin in (Union, UnionType):
-        return min((complaints(value, arg, where) for arg in _meant(value, args)), key=_badness)
+        return min((complaints(value, arg, where) for arg in _meant(value, args)), key=lambda said: _badness(said, where))
     if origin is Literal:
         return [] if value in args else [f"{where}: {value!r} is none of {args}"]
     if hasattr(kind, "__required_keys__"):
@@ -48,9 +48,9 @@ def _types(kind: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
-def _badness(said: list[str]) -> tuple[int, int]:
-    """A wrong `type` tells that another member of the union was meant."""
-    return sum(".type:" in line for line in said), len(said)
+def _badness(said: list[str], where: str) -> tuple[bool, int, int]:
+    """A value of another kind altogether is worst; then a wrong `type`, which tells that another member of the union was meant."""
+    return any(line.startswith(f"{where}: ") for line in said), sum(".type:" in line for line in said), len(said)
 
 
 @cache
