@@ -11,6 +11,7 @@ from respan_proxy.dialects.chat import Text
 from respan_proxy.dialects.crossing import called_only, leave_extras, narrowed, own_extras, usable_tools
 from respan_proxy.dialects.dialect import TargetBody
 from respan_proxy.dialects.efforts import budget_of, effort_of, step_down
+from respan_proxy.dialects.free_text import AS_FUNCTION, is_grammar
 from respan_proxy.dialects.names import ANTHROPIC_NAMES, Naming
 from respan_proxy.dialects.request import (
     ChatRequest,
@@ -35,7 +36,6 @@ _LEAST_BUDGET = 1024
 _JSON_TOOL = "json_tool_call"
 _INSTRUCTION = Text("Respond with a single valid JSON value and nothing else.")
 _TIERS = {"auto": "auto", "default": "standard_only"}
-_FREE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 
 Body = dict[str, Any]
 
@@ -109,10 +109,10 @@ def _tool(tool: Tool, naming: Naming, losses: Losses) -> Body:
                 written["cache_control"] = cache
             return written
         case Custom(name, description, format):
-            if format is not None and format.get("type") == "grammar":
+            if is_grammar(format):
                 losses.add("tools.custom.format")
             told = {"description": description} if description else {}
-            return {"name": naming.legal(name, custom=True), **told, "input_schema": _FREE_TEXT}
+            return {"name": naming.legal(name, custom=True), **told, "input_schema": AS_FUNCTION}
         case WebSearch():
             return _web_search(tool, losses)
         case Hosted():

@@ -23,6 +23,9 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 )
 _HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1")  # what cameras of phones write, from the registry of ISO media brands
 
+DETAILS = frozenset(("low", "high", "auto", "original"))
+"""How closely OpenAI looks at an image."""
+
 EXTENSIONS: Mapping[str, str] = {
     "application/pdf": "pdf",
     "text/plain": "txt",

@@ -119,8 +119,20 @@ def signed(parts: Iterator[Part]) -> Iterator[Part]:
 
 
 def answered(turns: tuple[Turn, ...], losses: Losses) -> tuple[Turn, ...]:
-    """The same turns with a result for every call: a turn that was aborted would be refused by the provider from then on."""
-    results = {part.call_id for turn in turns for part in turn.parts if isinstance(part, ToolResult)}
+    """The same turns with a result for every call: a turn that was aborted would be refused by the provider from then on.
+
+    A result without a call is refused here, as every provider would: the history was cut in the middle of a step.
+    """
+    for turn in turns:
+        if turn.role != "assistant" and any(isinstance(part, ToolCall) for part in turn.parts):
+            told = f"'{turn.where}' holds a call of a tool, which only the model can make; found it said by the {turn.role}"
+            raise RequestRejected(told, param=turn.where, code="invalid_value")
+    results = {part.call_id: turn for turn in turns for part in turn.parts if isinstance(part, ToolResult)}
+    called = {part.id for turn in turns for part in turn.parts if isinstance(part, ToolCall)}
+    for id, turn in results.items():
+        if id not in called:
+            told = f"'{turn.where}' holds a result of the call {id!r}, which no message makes"
+            raise RequestRejected(told, param=turn.where, code="invalid_value")
     open_calls = [part for turn in turns for part in turn.parts if isinstance(part, ToolCall) and part.id not in results]
     if not open_calls:
         return turns

@@ -16,6 +16,7 @@ from respan_proxy.dialects.crossing import answered, cannot_carry, foreign_block
 from respan_proxy.dialects.dialect import TargetBody
 from respan_proxy.dialects.efforts import budget_of, effort_of, step_down
 from respan_proxy.dialects.events import Opaque
+from respan_proxy.dialects.free_text import AS_FUNCTION, is_grammar
 from respan_proxy.dialects.gemini_request_read import NAME, SKIP, media_type_of
 from respan_proxy.dialects.gemini_schemas import for_gemini, to_openapi
 from respan_proxy.dialects.names import GEMINI_NAMES, Naming
@@ -41,7 +42,7 @@ from respan_proxy.dialects.request import (
     Written,
 )
 from respan_proxy.dialects.schemas import takes_nothing
-from respan_proxy.errors import RequestRejected, Untranslatable
+from respan_proxy.errors import RequestRejected
 
 _LEVELS: Mapping[Effort, str] = {
     "none": "MINIMAL",  # thinking in levels cannot be switched off
@@ -57,7 +58,6 @@ _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 _MEDIA = {"image": "image/png", "audio": "audio/wav", "video": "video/mp4", "document": "application/pdf"}
 _MAX_STOPS = 5
 _MAX_TEMPERATURE = 2.0
-FREE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 
 
 def write_request(request: ChatRequest, profile: Profile, losses: Losses) -> TargetBody:
@@ -145,10 +145,7 @@ class _Writing:
         return _signed({"functionCall": {"id": call.id, **named} if call.id else named}, call.signature)
 
     def _result(self, result: ToolResult, turn: Turn, calls: Mapping[str, ToolCall]) -> dict[str, Any]:
-        call = calls.get(result.call_id)
-        name = call.name if call else result.name
-        if name is None:
-            raise Untranslatable(f"no call of the conversation has the id {result.call_id!r}", param=turn.where, code="invalid_value")
+        name = calls[result.call_id].name
         text, parts = result.text, []
         for part in result.parts:
             if isinstance(part, Attachment):
@@ -193,12 +190,12 @@ class _Writing:
         declaration: dict[str, Any] = {"name": self.naming.legal(tool.name, custom=custom)}
         if tool.description:
             declaration["description"] = tool.description
-        schema: object = FREE_TEXT
+        schema: object = AS_FUNCTION
         if isinstance(tool, Function):
             schema = tool.parameters
             if tool.strict:
                 self.losses.add("tools.strict")
-        elif (tool.format or {}).get("type") not in (None, "text"):
+        elif is_grammar(tool.format):
             self.losses.add("tools.custom.format")
         if takes_nothing(schema):
             return declaration

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from respan_proxy.dialects.asked import compact
-from respan_proxy.dialects.attachments import as_data_url, inline_text
+from respan_proxy.dialects.attachments import DETAILS, as_data_url, inline_text
 from respan_proxy.dialects.chat import Reasoning, Refusal, Text, ToolCall
 from respan_proxy.dialects.crossing import answered, cannot_carry, foreign_block
+from respan_proxy.dialects.free_text import as_arguments
 from respan_proxy.dialects.names import CHAT_IDS, NINE_IDS, Naming, legal_id
 from respan_proxy.dialects.openai_chat_state import detail, google_extra
 from respan_proxy.dialects.request import (
@@ -183,7 +183,7 @@ class _Writing:
         if call.custom and "tools.custom" not in self._profile.refuses:
             written = {"id": id, "type": "custom", "custom": {"name": name, "input": call.arguments}}
         else:
-            arguments = as_function_arguments(call.arguments) if call.custom else call.arguments or "{}"
+            arguments = as_arguments(call.arguments) if call.custom else call.arguments or "{}"
             written = {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
         if call.signature is not None:
             if self._takes("extra_content"):
@@ -214,7 +214,7 @@ class _Writing:
                 pass
             case _:
                 raise _elsewhere(turn)
-        detail = {"detail": image.detail} if image.detail else {}
+        detail = {"detail": image.detail} if image.detail in DETAILS else {}
         return {"type": "image_url", "image_url": {"url": url, **detail}}
 
     def _document(self, document: Attachment, turn: Turn) -> dict[str, Any]:
@@ -236,11 +236,6 @@ class _Writing:
                 raise _elsewhere(turn)
             case Link():
                 raise Untranslatable("Documents by URL are not supported by the target model", param=turn.where)
-
-
-def as_function_arguments(text: str) -> str:
-    """A free-text tool's input for those who know only functions: `{"input": text}`."""
-    return compact({"input": text}, "input")
 
 
 def _plain(content: list[dict[str, Any]]) -> str | list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from respan_proxy.dialects.asked import Asked, missing, wrong
 from respan_proxy.dialects.efforts import EFFORTS
+from respan_proxy.dialects.free_text import read_format
 from respan_proxy.dialects.openai_chat_history_read import read_messages
 from respan_proxy.dialects.request import (
     ChatRequest,
@@ -114,7 +115,7 @@ def _tools(asked: Asked) -> Iterator[Tool]:
                 yield _function(function, function.flag("strict"), cache)
             case "custom":
                 custom = tool.one_object("custom")
-                yield Custom(custom.one_text("name"), custom.text("description"), _format(custom))
+                yield Custom(custom.one_text("name"), custom.text("description"), read_format(custom))
             case "web_search" | "web_search_preview":
                 yield WebSearch()
             case str(kind):
@@ -130,13 +131,6 @@ def _tools(asked: Asked) -> Iterator[Tool]:
             {name: value for name, value in place.members.items() if isinstance(value, str)} if place else None,
             context_size=search.text("search_context_size"),
         )
-
-
-def _format(custom: Asked) -> Mapping[str, Any] | None:
-    """A grammar's members one level up, where Responses has them."""
-    format = custom.object("format")
-    grammar = format.object("grammar") if format else None
-    return {"type": "grammar", **grammar.members} if grammar else format.members if format else None
 
 
 def _function(function: Asked, strict: bool | None, cache: Mapping[str, Any] | None) -> Function:
@@ -164,7 +158,7 @@ def _tool_choice(asked: Asked) -> ToolChoice | None:
             allowed = chosen.one_object("allowed_tools")
             names = tuple(_named(tool) for tool in allowed.objects("tools"))
             return ToolChoice("required" if allowed.text("mode") == "required" else "auto", names)
-        case str(kind):
+        case str(kind) if any(tool.members.get("type") == kind for tool in asked.objects("tools")):
             return ToolChoice("required", hosted=kind)
         case kind:
             raise wrong(chosen.path("type"), kind, "'function', 'custom' or 'allowed_tools'")

@@ -10,6 +10,7 @@ from respan_proxy.dialects.asked import compact
 from respan_proxy.dialects.crossing import leave_extras, narrowed, own_extras, usable_tools
 from respan_proxy.dialects.dialect import TargetBody
 from respan_proxy.dialects.efforts import effort_of, step_down
+from respan_proxy.dialects.free_text import AS_FUNCTION, chat_format, is_grammar
 from respan_proxy.dialects.names import OPENAI_NAMES, Naming
 from respan_proxy.dialects.openai_chat_history_write import write_messages
 from respan_proxy.dialects.request import (
@@ -29,7 +30,6 @@ from respan_proxy.dialects.schemas import is_strict, object_schema
 DIALECT = "openai.chat"
 _NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST_USER = 64
-_FREE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 
 Body = dict[str, Any]
 
@@ -107,18 +107,11 @@ def _function(tool: Function, naming: Naming, request: ChatRequest, losses: Loss
 def _custom(tool: Custom, naming: Naming, native: bool, losses: Losses) -> Body:
     told = {"description": tool.description} if tool.description else {}
     if native:
-        format = {"format": _chat_format(tool.format)} if tool.format else {}
+        format = {"format": chat_format(tool.format)} if tool.format else {}
         return {"type": "custom", "custom": {"name": naming.legal(tool.name), **told, **format}}
-    if tool.format is not None and tool.format.get("type") == "grammar":
+    if is_grammar(tool.format):
         losses.add("tools.custom.format")
-    return {"type": "function", "function": {"name": naming.legal(tool.name, custom=True), **told, "parameters": _FREE_TEXT}}
-
-
-def _chat_format(format: Any) -> Any:
-    """Responses has a grammar's members beside its type, chat one level below."""
-    if format.get("type") == "grammar":
-        return {"type": "grammar", "grammar": {name: value for name, value in format.items() if name != "type"}}
-    return format
+    return {"type": "function", "function": {"name": naming.legal(tool.name, custom=True), **told, "parameters": AS_FUNCTION}}
 
 
 def _web_search(search: WebSearch, losses: Losses) -> Body:

@@ -15,6 +15,7 @@ from respan_proxy.dialects.attachments import EXTENSIONS, data_url, image_at, in
 from respan_proxy.dialects.chat import Reasoning, Refusal, Text, ToolCall
 from respan_proxy.dialects.efforts import EFFORTS
 from respan_proxy.dialects.events import Opaque
+from respan_proxy.dialects.free_text import read_format
 from respan_proxy.dialects.namespaces import joined
 from respan_proxy.dialects.request import (
     Attachment,
@@ -165,7 +166,7 @@ def _tool(tool: Asked, namespace: str | None = None) -> Tool:
                 strict = True  # said by leaving it out: the service turns strict on wherever the schema allows
             return Function(_name(tool, namespace), tool.text("description"), parameters, strict)
         case "custom":
-            return Custom(_name(tool, namespace), tool.text("description"), tool.mapping("format"))
+            return Custom(_name(tool, namespace), tool.text("description"), read_format(tool))
         case _ if kind.startswith(_SEARCH):
             filters = tool.object("filters") or Asked({})
             return WebSearch(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from respan_proxy.dialects.attachments import EXTENSIONS, as_data_url
+from respan_proxy.dialects.attachments import DETAILS, EXTENSIONS, as_data_url
 from respan_proxy.dialects.chat import Reasoning, Refusal, Text, ToolCall
 from respan_proxy.dialects.crossing import answered, cannot_carry, foreign_block, leave_extras, own_extras, usable_tools
 from respan_proxy.dialects.dialect import TargetBody
@@ -41,7 +41,6 @@ from respan_proxy.errors import RequestRejected, Untranslatable
 
 _MIN_TOKENS = 16
 _MAX_USER = 64
-_DETAILS = frozenset(("low", "high", "auto", "original"))
 _OPENAI = ("openai.chat", NAME)
 # Members that chat has under the same name with the same meaning.
 _SHARED = frozenset(("prompt_cache_options", "prompt_cache_retention", "moderation"))
@@ -203,7 +202,7 @@ class _Writing:
         return self._image(part) if part.kind == "image" else self._file(part)
 
     def _image(self, image: Attachment) -> dict[str, Any]:
-        detail = image.detail if image.detail in _DETAILS else "auto"
+        detail = image.detail if image.detail in DETAILS else "auto"
         match image.source:
             case FileRef(_, id):
                 return {"type": "input_image", "file_id": id, "detail": detail}
@@ -364,7 +363,7 @@ class _Writing:
 
     def who(self) -> dict[str, Any]:
         request, members = self.request, dict[str, Any]()
-        if request.metadata is not None:
+        if request.metadata is not None and all(isinstance(value, str) for value in request.metadata.values()):
             members["metadata"] = request.metadata
         if request.user and self.profile.user_field:
             user = request.user

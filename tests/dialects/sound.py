@@ -71,8 +71,6 @@ def _messages(body: dict[str, Any]) -> list[str]:
     said = _named([tool["name"] for tool in body.get("tools", ())], r"[a-zA-Z0-9_-]{1,128}")
     if "tool_choice" in body and not body.get("tools"):
         said.append("a choice without tools")
-    if body["messages"][0]["role"] != "user":
-        said.append("the assistant begins")
     marks, open_calls = 0, set[str]()
     for message in body["messages"]:
         blocks = message["content"] if isinstance(message["content"], list) else [{"type": "text", "text": message["content"]}]

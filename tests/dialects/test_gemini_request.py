@@ -341,7 +341,7 @@ class TestWriting:
     def test_what_cannot_be_carried_is_refused(self) -> None:
         with pytest.raises(Untranslatable, match="by file id"):
             written(asked(Turn("user", (Attachment("image", FileRef("openai", "f")),), "messages[0].content")))
-        with pytest.raises(Untranslatable, match="no call of the conversation has the id 'x'"):
+        with pytest.raises(RequestRejected, match="result of the call 'x', which no message makes"):
             written(asked(Turn("user", (ToolResult("x", (Text("a"),)),), "messages[0]")))
         with pytest.raises(RequestRejected, match="the conversation is empty"):
             written(asked(Turn("user", (), "w"), system=(Text("S"),)))
