@@ -128,7 +128,7 @@ def _tools(asked: Asked) -> Iterator[Tool]:
         location = search.object("user_location")
         place = location.object("approximate") if location else None
         yield WebSearch(
-            {name: value for name, value in place.members.items() if isinstance(value, str)} if place else None,
+            {name: value for name in ("city", "region", "country", "timezone") if (value := place.text(name))} if place else None,
             context_size=search.text("search_context_size"),
         )
 

@@ -21,7 +21,7 @@ from tests.dialects.typed import outgoing
 
 JUNK: list[Any] = [None, True, -1, 1.5, "", "x", [], ["a"], [None], {}, {"type": "x"}, {"a": None}]
 # Told as they are, because their forms are their makers' business: cache marks, signatures, OpenAI's words to OpenAI.
-OPAQUE = ("cache_control", "thoughtSignature", "verbosity")
+OPAQUE = ("cache_control", "thoughtSignature", "verbosity", "search_context_size")
 # A wish of OpenAI's own client that OpenAI itself would refuse is left to it: a strict schema that is not.
 LEFT = ("not strict", "a format that is not strict")
 
