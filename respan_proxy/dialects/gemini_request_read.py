@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from respan_proxy.dialects.asked import Asked, compact, found, missing, wrong
-from respan_proxy.dialects.attachments import inline_text, standard_base64
+from respan_proxy.dialects.attachments import inline_text, sniffed, standard_base64
 from respan_proxy.dialects.chat import Reasoning, Text, ToolCall
 from respan_proxy.dialects.events import Opaque
 from respan_proxy.dialects.gemini_schemas import from_openapi
@@ -351,9 +351,9 @@ def _kind(media_type: str | None) -> Kind:
 
 
 def _inline(blob: Asked) -> Attachment:
-    media_type = (blob.text("mimeType") or "application/octet-stream").lower()
     where = blob.path("data")
     source = Inline(standard_base64(blob.one_text("data"), where))
+    media_type = sniffed(source) or (blob.text("mimeType") or "application/octet-stream").lower()
     if media_type.startswith("text/"):
         return Attachment("document", Written(inline_text(source, where)), media_type, blob.text("displayName"))
     return Attachment(_kind(media_type), source, media_type, blob.text("displayName"))

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from respan_proxy.dialects.asked import Asked, compact, wrong
-from respan_proxy.dialects.attachments import data_url, image_at, sniffed, standard_base64
+from respan_proxy.dialects.attachments import data_url, image_at, inline_text, sniffed, standard_base64
 from respan_proxy.dialects.chat import Reasoning, Refusal, Text, ToolCall
 from respan_proxy.dialects.crossing import signed
 from respan_proxy.dialects.events import Opaque
 from respan_proxy.dialects.openai_chat_state import detail_state, google_signature
-from respan_proxy.dialects.request import Attachment, FileRef, Inline, Kind, Link, Part, ToolResult, Turn
+from respan_proxy.dialects.request import Attachment, FileRef, Inline, Kind, Link, Part, ToolResult, Turn, Written
 
 _SYSTEM = ("system", "developer")
 _ROLES = "system, developer, user, assistant, tool or function"
@@ -212,6 +212,8 @@ def _file(part: Asked) -> Attachment:
         return Attachment("document", Link(data), name=name, cache=cache)
     media_type, source = data_url(data, where) or (None, Inline(standard_base64(data, where)))
     media_type = media_type or sniffed(source)
+    if (media_type or "").startswith("text/"):
+        return Attachment("document", Written(inline_text(source, where)), media_type, name, cache=cache)
     kinds: Mapping[str, Kind] = {"image": "image", "audio": "audio", "video": "video"}
     return Attachment(kinds.get((media_type or "").split("/")[0], "document"), source, media_type, name, cache=cache)
 

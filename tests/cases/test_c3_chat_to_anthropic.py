@@ -16,7 +16,7 @@
 | 41 | system messages, leading and in between | here |
 | 43 | nothing but a system message | here |
 | 44 | cache marks that live an hour | here |
-| 45 | images by data URL, by URL, by nothing of use | here |
+| 45 | images by data URL, by URL, by nothing of use | here; tests/translate/test_media.py for all pairs |
 | 47 | two user messages in a row | here |
 | 48 | thinking that Claude did not sign | here |
 | 49 | a call without a result | here; tests/dialects/test_chat_to_anthropic.py |
