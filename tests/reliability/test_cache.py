@@ -268,3 +268,27 @@ async def test_echo_alone_shows_a_hit(http: aiohttp.ClientSession, start_proxy: 
         first = await post(http, proxy, "/chat/completions", {**CHAT, "model": model})
         then = await post(http, proxy, "/chat/completions", {**CHAT, "model": model})
         assert (first[0], then) == ("MISS", ("HIT", first[1]))
+
+
+@pytest.mark.parametrize("then", FORMS, ids=["then-whole", "then-streamed"])
+async def test_typed_content_is_kept_as_the_text_that_it_is(
+    http: aiohttp.ClientSession, start_proxy: StartProxy, provider: FakeProvider, environ: dict[str, str], then: bool
+) -> None:
+    """Mistral's lists of typed chunks: a hit says the same as the call that it repeats."""
+    more = {"MISTRAL_API_KEY": "m-1234567890", "RESPAN_PROXY_MISTRAL_BASE_URL": f"{provider.url}/v1"}
+    proxy = await start_proxy({}, {**environ, **more})
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Hmm."}]}
+    message = {"role": "assistant", "content": [thought, {"type": "text", "text": "Hello"}]}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    provider.will(whole({**recordings.CHAT, "choices": [choice]}))
+    body = {**CHAT, "model": "mistral/magistral-medium-latest"}
+    _, first = await post(http, proxy, "/chat/completions", body)
+    hit, again = await post(http, proxy, "/chat/completions", {**body, "stream": then})
+    assert hit == "HIT"
+    said = json.loads(first)["choices"][0]["message"]
+    assert (said["content"], said["reasoning_content"]) == ("Hello", "Hmm.")
+    if then:
+        assert b'"content":"Hello"' in again
+        assert b'"reasoning_content":"Hmm."' in again
+    else:
+        assert again == first
