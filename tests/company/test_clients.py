@@ -168,9 +168,10 @@ def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
 
 
 @pytest.fixture
-async def proxy(start: Start, environ: Mapping[str, str]) -> Process:
-    """In front of the fake provider, which is all three vendors."""
-    return await start(environ=environ)
+async def proxy(start: Start, environ: Mapping[str, str], tmp_path: Path) -> Process:
+    """In front of the fake provider, which is all three vendors. It asks once: an error is to arrive as it was sent."""
+    (tmp_path / "once.toml").write_text("[retry]\nenabled = false\n", "utf-8")
+    return await start("--config", str(tmp_path / "once.toml"), environ=environ)
 
 
 def seen(case: Case, found: Said) -> Said:
