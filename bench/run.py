@@ -22,7 +22,7 @@ from statistics import median
 
 import uvloop
 
-from bench.fake_provider import BURST, PACED, PACED_CHUNKS, SENTENCE, UNARY
+from bench.fake_provider import BURST, BURST_CHUNKS, CLAUDE_BURST, CLAUDE_SHORT, CLAUDE_UNARY, PACED, PACED_CHUNKS, SENTENCE, SHORT, UNARY
 from bench.load import Job, Pool
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +93,9 @@ def started(name: str, command: list[str], port: int, home: Path, queued: Callab
     if name == "product":
         environment |= {
             "OPENAI_API_KEY": "sk-bench",
-            "RESPAN_PROXY_OPENAI_BASE_URL": command.pop(),
+            "ANTHROPIC_API_KEY": "sk-ant-bench",
+            "RESPAN_PROXY_OPENAI_BASE_URL": f"{command[-1]}/v1",
+            "RESPAN_PROXY_ANTHROPIC_BASE_URL": command.pop(),
             "RESPAN_PROXY_DATABASE": f"{home}/bench.db",
         }
     log = home / f"{name}.log"
@@ -129,23 +131,40 @@ def python(module: str, *arguments: str) -> list[str]:
 # What is asked for.
 
 
-def request(model: str, *, stream: bool = False, messages: list[dict[str, object]] | None = None) -> bytes:
-    """One whole HTTP request, as an SDK would send it."""
-    body = json.dumps(
-        {
-            "model": model,
-            "messages": messages or [{"role": "system", "content": "Be brief."}, {"role": "user", "content": SENTENCE * 4}],
-            "temperature": 0.2,
-            **({"stream": True} if stream else {}),
-        },
-        separators=(",", ":"),
-    ).encode()
+def post(path: str, members: dict[str, object], sdk: str) -> bytes:
+    body = json.dumps(members, separators=(",", ":")).encode()
     head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
-        "User-Agent: OpenAI/Python 3.54.0\r\nX-Stainless-Lang: python\r\nX-Stainless-Async: async:asyncio\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
+        f"{sdk}X-Stainless-Lang: python\r\nX-Stainless-Async: async:asyncio\r\n"
         f"X-Stainless-Retry-Count: 0\r\nAccept-Encoding: gzip, deflate\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def request(model: str, *, stream: bool = False, messages: list[dict[str, object]] | None = None) -> bytes:
+    """One whole HTTP request, as an SDK would send it."""
+    members: dict[str, object] = {
+        "model": model,
+        "messages": messages or [{"role": "system", "content": "Be brief."}, {"role": "user", "content": SENTENCE * 4}],
+        "temperature": 0.2,
+    }
+    if stream:
+        members["stream"] = True
+    return post("/v1/chat/completions", members, "User-Agent: OpenAI/Python 3.54.0\r\n")
+
+
+def message(model: str, *, stream: bool = False) -> bytes:
+    """The same request in Anthropic's dialect."""
+    members: dict[str, object] = {
+        "model": model,
+        "max_tokens": 1024,
+        "system": "Be brief.",
+        "messages": [{"role": "user", "content": SENTENCE * 4}],
+        "temperature": 0.2,
+    }
+    if stream:
+        members["stream"] = True
+    return post("/v1/messages", members, "User-Agent: Anthropic/Python 0.112.0\r\nanthropic-version: 2023-06-01\r\n")
 
 
 def agent_history() -> list[dict[str, object]]:
@@ -180,7 +199,10 @@ def first_byte_ms(job: Job, cpu_s: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`count` requests over `connections` connections, and what is read from a run. A count is (full, quick)."""
+    """`count` requests over `connections` connections, and what is read from a run. A count is (full, quick).
+
+    `asked_of_relay`: where the product translates, what makes the provider give the relay the answer that it gives the product.
+    """
 
     name: str
     payload: bytes
@@ -189,6 +211,19 @@ class Scenario:
     rounds: tuple[int, int]
     figures: dict[str, Callable[[Job, float], float]]
     spread_s: float = 0.0
+    asked_of_relay: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """What each chunk of a long stream costs beyond a short one's: two scenarios' figures, subtracted. `most`: what it may add."""
+
+    name: str
+    long: str
+    short: str
+    figure: str
+    chunks: int
+    most: float
 
 
 SMALL, AGENT = request(UNARY), request(UNARY, messages=agent_history())
@@ -212,18 +247,45 @@ SCENARIOS = [
         {"CPU us/chunk": cpu_us_per_chunk, "first byte p50 ms": first_byte_ms},
         spread_s=1.0,
     ),
+    Scenario(
+        "chat -> Claude, unary, 32 at once",
+        request(CLAUDE_UNARY),
+        32,
+        (4000, 1000),
+        (5, 2),
+        {"CPU us/request": cpu_us},
+        asked_of_relay=message(CLAUDE_UNARY),
+    ),
+    *(
+        Scenario(name, asked, 8, (1000, 250), (5, 2), {"CPU us/stream": cpu_us}, asked_of_relay=of_relay)
+        for name, asked, of_relay in (
+            ("chat -> Claude, 100 chunks", request(CLAUDE_BURST, stream=True), message(CLAUDE_BURST, stream=True)),
+            ("chat -> Claude, 1 chunk", request(CLAUDE_SHORT, stream=True), message(CLAUDE_SHORT, stream=True)),
+            ("messages -> OpenAI, 100 chunks", message(BURST, stream=True), BURSTING),
+            ("messages -> OpenAI, 1 chunk", message(SHORT, stream=True), request(SHORT, stream=True)),
+        )
+    ),
 ]
+
+# 12 us: a small part of what a chunk of a paced stream costs in any gateway (35 to 50 us, measured).
+SLOPES = [
+    Slope(f"{pair}, each chunk more", f"{pair}, 100 chunks", f"{pair}, 1 chunk", "CPU us/stream", BURST_CHUNKS - 1, 12.0)
+    for pair in ("chat -> Claude", "messages -> OpenAI")
+]
+# A translated call beside a relay of the provider's own bytes.
+MOST_TRANSLATED = 2.2
+TRANSLATED = "chat -> Claude, unary, 32 at once"
 
 Figures = dict[tuple[str, str], dict[str, list[float]]]
 
 
-async def measure(scenario: Scenario, server: Server, count: int, body_bytes: int) -> Iterator[tuple[str, float]]:
+async def measure(scenario: Scenario, server: Server, payload: bytes, count: int, body_bytes: int) -> Iterator[tuple[str, float]]:
     async with Pool(server.port, scenario.connections) as pool:
         # Both sides' connections are open before the clock starts.
         await pool.run(SMALL, scenario.connections)
         server.drain()
         before = server.cpu_s()
-        job = await pool.run(scenario.payload, count, body_bytes, scenario.spread_s)
+        job = await pool.run(payload, count, body_bytes, scenario.spread_s)
         server.drain()
         spent = server.cpu_s() - before
     return ((name, figure(job, spent)) for name, figure in scenario.figures.items())
@@ -239,11 +301,18 @@ async def run(servers: list[Server], provider_port: int, quick: bool) -> Figures
     figures: Figures = defaultdict(lambda: defaultdict(list))
     for scenario in SCENARIOS:
         say(f"  {scenario.name} ...")
-        async with Pool(provider_port, 1) as pool:
-            expected = (await pool.run(scenario.payload, 1)).last_body_bytes
+        payloads = {server.name: scenario.payload for server in servers}
+        if scenario.asked_of_relay is not None:
+            payloads["bare relay"] = scenario.asked_of_relay
+        expected = {}
+        for server in servers:
+            # A translated answer has a length of its own: the first one's.
+            translated = payloads[server.name] is not payloads["bare relay"]
+            async with Pool(server.port if translated else provider_port, 1) as pool:
+                expected[server.name] = (await pool.run(payloads[server.name], 1)).last_body_bytes
         for turn in range(scenario.rounds[quick]):
             for server in servers if turn % 2 else reversed(servers):
-                for name, value in await measure(scenario, server, scenario.count[quick], expected):
+                for name, value in await measure(scenario, server, payloads[server.name], scenario.count[quick], expected[server.name]):
                     figures[scenario.name, name][server.name].append(value)
         say("")
     return figures
@@ -265,6 +334,16 @@ def report(figures: Figures, quick: bool) -> None:
         compared = f"{relay:11.2f} {product:11.2f} {product / relay:7.2f} {product - relay:9.2f}   {min(ratios):.2f} to {max(ratios):.2f}"
         print(f"{name:44} {figure:18} {compared}")
         said = scenario
+    print()
+    for slope in SLOPES:
+        long, short = figures[slope.long, slope.figure], figures[slope.short, slope.figure]
+        cost = {server: (median(long[server]) - median(short[server])) / slope.chunks for server in ("bare relay", "product")}
+        added = cost["product"] - cost["bare relay"]
+        compared = f"{cost['bare relay']:11.2f} {cost['product']:11.2f} {'':7} {added:9.2f}"
+        print(f"{slope.name:44} {'CPU us/chunk':18} {compared}   target: under {slope.most:.0f} added")
+    translated = figures[TRANSLATED, "CPU us/request"]
+    ratio = median(translated["product"]) / median(translated["bare relay"])
+    print(f"{'a translated call beside a bare relay':44} {'ratio':18} {'':23} {ratio:7.2f} {'':9}   target: under {MOST_TRANSLATED}")
     libraries = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "uvloop", "orjson", "aiosqlite"))
     print(f"\nPython {platform.python_version()}, {libraries}; {os.cpu_count()} processors, {platform.system()} {platform.release()}")
     print(METHOD.format(rounds="2 or 3" if quick else "4 or 5"))
@@ -274,7 +353,7 @@ def main() -> None:
     if not Path("/proc/self/stat").exists():
         sys.exit("the figures come from /proc, which this system does not have; run it on Linux")
     arguments = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    arguments.add_argument("--quick", action="store_true", help="fewer requests and runs: under 40 s")
+    arguments.add_argument("--quick", action="store_true", help="fewer requests and runs: about a minute")
     quick: bool = arguments.parse_args().quick
     with tempfile.TemporaryDirectory(prefix="respan-bench-") as folder:
         home = Path(folder)
@@ -285,7 +364,7 @@ def main() -> None:
             return python("bench.bare_relay", str(relay_port), upstream)
 
         def product_command(port: int) -> list[str]:
-            return [*python("respan_proxy", "--listen", f"127.0.0.1:{port}"), f"{upstream}/v1"]
+            return [*python("respan_proxy", "--listen", f"127.0.0.1:{port}"), upstream]
 
         figures: Figures = defaultdict(lambda: defaultdict(list))
         with started("provider", python("bench.fake_provider", str(provider_port)), provider_port, home):
