@@ -55,7 +55,14 @@ def _event(payload: dict[str, object]) -> bytes:
 
 
 def _message(model: str, **members: object) -> dict[str, object]:
-    message: dict[str, object] = {"id": "msg_bench", "type": "message", "role": "assistant", "model": model, "content": [], "stop_reason": None}
+    message: dict[str, object] = {
+        "id": "msg_bench",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+    }
     return {**message, "stop_sequence": None, "usage": {**CLAUDE_USAGE, "output_tokens": 1}, **members}
 
 

@@ -228,6 +228,8 @@ class Attempt:
     head_chunks: int = 0
     is_array: bool = False
     observed: Observed | None = None
+    hearing: Callable[[], Observed | None] | None = None
+    """Of a stream that is said anew: what was heard of it, once it is over. None when that does not tell all."""
     notes: list[str] = field(default_factory=list)
 
 

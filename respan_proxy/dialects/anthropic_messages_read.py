@@ -151,13 +151,14 @@ class _Reading:
 class Reader:
     """Reads a stream, with or without `event:` names: the payload's `type` decides. `message_stop` ends it."""
 
-    __slots__ = ("_decoder", "_done", "_reading", "complete")
+    __slots__ = ("_decoder", "_done", "_reading", "complete", "unread")
 
     def __init__(self) -> None:
         self._decoder: Decoder | None = None  # as long as every chunk was plain and whole
         self._reading = _Reading()
         self._done = False
         self.complete = False
+        self.unread = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
         events: list[Event] = []
@@ -176,11 +177,14 @@ class Reader:
         try:
             payload = orjson.loads(data)
         except orjson.JSONDecodeError:
-            return
+            payload = None
         self._event(payload, events)
 
     def _event(self, payload: object, events: list[Event]) -> None:
-        if self._done or not isinstance(payload, dict):
+        if self._done:
+            return
+        if not isinstance(payload, dict):
+            self.unread += 1
             return
         reading = self._reading
         match payload.get("type"):

@@ -41,11 +41,12 @@ def payloads(body: bytes) -> list[Any] | None:
 class Payloads:
     """Bytes of an event stream in any cut to the parsed payloads of its frames. One that is not JSON is left out; nothing raises."""
 
-    __slots__ = ("_begun", "_decoder")
+    __slots__ = ("_begun", "_decoder", "unread")
 
     def __init__(self) -> None:
         self._decoder: Decoder | None = None  # as long as every chunk was plain and whole
         self._begun = False
+        self.unread = 0
 
     @property
     def truncated(self) -> bool:
@@ -60,14 +61,14 @@ class Payloads:
             self._decoder = Decoder()
             if self._begun:
                 self._decoder.feed(b"\n\n")  # a byte order mark is one only at the very beginning
-        return [payload for frame in self._decoder.feed(chunk) for payload in _parsed(frame.data)]
+        return [payload for frame in self._decoder.feed(chunk) for payload in self._parsed(frame.data)]
 
     def close(self) -> list[Any]:
-        return [payload for frame in self._decoder.close() for payload in _parsed(frame.data)] if self._decoder else []
+        return [payload for frame in self._decoder.close() for payload in self._parsed(frame.data)] if self._decoder else []
 
-
-def _parsed(data: str) -> list[Any]:
-    try:
-        return [orjson.loads(data)]
-    except orjson.JSONDecodeError:
-        return []
+    def _parsed(self, data: str) -> list[Any]:
+        try:
+            return [orjson.loads(data)]
+        except orjson.JSONDecodeError:
+            self.unread += not data.lstrip().startswith("[DONE]")
+            return []

@@ -22,6 +22,11 @@ class ReplyReader(Protocol):
         """Whether the provider's last word was seen, its terminal or its error: else the end of the bytes was a break."""
         ...
 
+    @property
+    def unread(self) -> int:
+        """How many events were left out because they are no JSON object."""
+        ...
+
     def feed(self, chunk: bytes) -> list[Event]: ...
 
     def close(self) -> list[Event]:

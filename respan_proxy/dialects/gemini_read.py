@@ -67,7 +67,7 @@ class _Choice:
 class _Reading:
     """One reply being read, document by document: what earlier ones said that later ones depend on."""
 
-    __slots__ = ("choices", "ended", "over", "started", "usage")
+    __slots__ = ("choices", "ended", "over", "started", "unread", "usage")
 
     def __init__(self) -> None:
         self.started = False
@@ -75,6 +75,7 @@ class _Reading:
         self.ended = False  # over by the provider's own word
         self.choices: dict[int, _Choice] = {}
         self.usage: dict[str, Any] | None = None
+        self.unread = 0  # documents that are none
 
     @property
     def complete(self) -> bool:
@@ -87,7 +88,10 @@ class _Reading:
         """Append what one GenerateContentResponse says: parts are increments, usage is cumulative."""
         if isinstance(document, list):  # errors come wrapped in a list of one
             document = document[0] if document else None
-        if self.over or not isinstance(document, dict):
+        if self.over:
+            return
+        if not isinstance(document, dict):
+            self.unread += 1
             return
         usage = document.get("usageMetadata")
         if isinstance(usage, dict):
@@ -233,10 +237,11 @@ class _Reading:
 class _Elements:
     """Bytes of a JSON array in any cut to its parsed elements. One that is not JSON is left out; nothing raises."""
 
-    __slots__ = ("_decoder",)
+    __slots__ = ("_decoder", "unread")
 
     def __init__(self) -> None:
         self._decoder: json_array.Decoder | None = None
+        self.unread = 0
 
     @property
     def truncated(self) -> bool:
@@ -252,7 +257,7 @@ class _Elements:
                     pass
                 else:
                     self._decoder.feed(b"[]")
-                    return [element for element in elements if isinstance(element, dict)]
+                    return elements if isinstance(elements, list) else []
         return self._parsed(self._decoder.feed(chunk))
 
     def close(self) -> list[Any]:
@@ -264,7 +269,7 @@ class _Elements:
             try:
                 elements.append(orjson.loads(element))
             except orjson.JSONDecodeError:
-                continue
+                self.unread += 1
         return elements
 
 
@@ -280,6 +285,10 @@ class Reader:
     @property
     def complete(self) -> bool:
         return self._reading.complete
+
+    @property
+    def unread(self) -> int:
+        return self._reading.unread + (self._documents.unread if self._documents is not None else 0)
 
     def feed(self, chunk: bytes) -> list[Event]:
         events: list[Event] = []

@@ -36,6 +36,8 @@ class Observed:
     """The bytes ended before the provider's last word, its terminal or its error."""
     counted: int | None = None
     """Tokens, in the answer to a request that only counts them: nothing was spent."""
+    unread: int = 0
+    """Events of a stream that were left out because they are no JSON object; 0 also where not all of it was read."""
 
     @property
     def text(self) -> str:
@@ -61,12 +63,12 @@ def observe(
         return Observed(error=told.message, error_code=told.code or told.kind)
     if kind != "generate":
         return _other(dialect, kind, body, request)
-    truncated = False
+    truncated, unread = False, 0
     if streamed:
         reader = dialect.reader()
         events = reader.feed(body)
         events += reader.close()
-        truncated = not reader.complete
+        truncated, unread = not reader.complete, reader.unread
     else:
         events = dialect.read_reply(body)
     reply = assemble(events)
@@ -81,6 +83,7 @@ def observe(
         calls_tools=any(choice.tool_calls for choice in reply.choices),
         complete=reply.complete,
         truncated=truncated,
+        unread=unread,
     )
 
 
@@ -93,7 +96,7 @@ def glance(dialect: Dialect, answer: bytes, *, streamed: bool) -> Observed | Non
     if streamed:
         return _glance_at_ends(dialect, answer)
     if dialect.outline is None:
-        return _summed_up(dialect.read_reply(answer))
+        return summed_up(dialect.read_reply(answer))
     try:
         seen = dialect.outline(orjson.loads(answer))
     except orjson.JSONDecodeError:
@@ -118,7 +121,7 @@ def _glance_at_ends(dialect: Dialect, answer: bytes) -> Observed | None:
         return None
     reader = dialect.reader()
     events = [*reader.feed(answer[:head]), *reader.feed(answer[tail + 2 :]), *reader.close()]
-    return _summed_up(events) if reader.complete else None
+    return summed_up(events) if reader.complete else None
 
 
 # Reading takes some 60 ms a megabyte, in which nobody else has a turn.
@@ -143,29 +146,47 @@ def sample(dialect: Dialect, answer: bytes, total_bytes: int, *, request: Mappin
     return replace(seen, reply=None, usage=usage)
 
 
-def _summed_up(events: Iterable[Event]) -> Observed | None:
-    start: Start | None = None
-    finish: Finish | None = None
-    usage: Usage | None = None
-    calls_tools = complete = False
-    for event in events:
+class Summary:
+    """What a reply says of itself, gathered from its events as they pass: all but what was said."""
+
+    __slots__ = ("_calls_tools", "_complete", "_failed", "_finish", "_start", "_usage")
+
+    def __init__(self) -> None:
+        self._start: Start | None = None
+        self._finish: Finish | None = None
+        self._usage: Usage | None = None
+        self._calls_tools = self._complete = self._failed = False
+
+    def feed(self, event: Event) -> None:
         match event:
             case Start():
-                start = event
+                self._start = event
             case Finish():
-                finish = finish or event
+                self._finish = self._finish or event
             case UsageReport():
-                usage = event.usage
+                self._usage = event.usage
             case ToolStart():
-                calls_tools = True
+                self._calls_tools = True
             case End():
-                complete = True
+                self._complete = True
             case Failure():
-                return None
-    if start is None or finish is None or usage is None or not complete:
-        return None
-    calls_tools = calls_tools or finish.reason == "tool"
-    return Observed(usage=usage, model=start.model, response_id=start.id, finish=finish.reason, calls_tools=calls_tools)
+                self._failed = True
+
+    def observed(self, unread: int = 0) -> Observed | None:
+        """None where that is not enough: without usage the text must be read to estimate it, and failures are read whole."""
+        start, finish, usage = self._start, self._finish, self._usage
+        if self._failed or start is None or finish is None or usage is None or not self._complete:
+            return None
+        calls_tools = self._calls_tools or finish.reason == "tool"
+        return Observed(usage=usage, model=start.model, response_id=start.id, finish=finish.reason, calls_tools=calls_tools, unread=unread)
+
+
+def summed_up(events: Iterable[Event]) -> Observed | None:
+    """What the events of a whole reply say of it, without what was said; None when that takes a full reading."""
+    summary = Summary()
+    for event in events:
+        summary.feed(event)
+    return summary.observed()
 
 
 def _other(dialect: Dialect, kind: Kind, body: bytes, request: Mapping[str, Any] | None) -> Observed:

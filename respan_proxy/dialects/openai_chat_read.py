@@ -213,13 +213,14 @@ class _Reading:
 class Reader:
     """Reads a stream. `[DONE]` ends it; where that is missing, the end of the bytes does, if a choice finished before it."""
 
-    __slots__ = ("_decoder", "_done", "_reading", "complete")
+    __slots__ = ("_decoder", "_done", "_reading", "complete", "unread")
 
     def __init__(self) -> None:
         self._decoder: Decoder | None = None  # as long as every chunk was plain and whole
         self._reading = _Reading()
         self._done = False  # nothing is said after the terminal or a failure
         self.complete = False
+        self.unread = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
         events: list[Event] = []
@@ -248,6 +249,8 @@ class Reader:
         except orjson.JSONDecodeError:
             if data.lstrip().startswith("[DONE]"):
                 self._end(events)
+            else:
+                self.unread += 1
             return
         self._chunk(chunk, events)
 
@@ -255,6 +258,8 @@ class Reader:
         if isinstance(chunk, dict):
             self._done = not self._reading.chunk(chunk, events)
             self.complete = self._done or bool(self._reading.finished)
+        else:
+            self.unread += 1
 
     def _end(self, events: list[Event]) -> None:
         if not self._done:

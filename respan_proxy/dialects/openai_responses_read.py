@@ -60,6 +60,10 @@ class Reader:
         self._part_at = 0  # how many of them precede the open content part: annotations count from there
         self.complete = False
 
+    @property
+    def unread(self) -> int:
+        return self._payloads.unread
+
     def feed(self, chunk: bytes) -> list[Event]:
         events: list[Event] = []
         for payload in self._payloads.feed(chunk):
@@ -82,7 +86,10 @@ class Reader:
         return events
 
     def _payload(self, event: object, events: list[Event]) -> None:
-        if self._over or not isinstance(event, dict):
+        if self._over:
+            return
+        if not isinstance(event, dict):
+            self._payloads.unread += 1
             return
         kind = event.get("type")
         if isinstance(kind, str) and (read := _EVENTS.get(kind)) is not None:

@@ -32,7 +32,7 @@ from respan_proxy.handlers.parameters import WHOLE_PARSE_BYTES
 from respan_proxy.handlers.reshape import NO_CHOICES, HideUsage, say_plainly
 from respan_proxy.handlers.row import cost_of
 from respan_proxy.handlers.trace import forgets_content
-from respan_proxy.handlers.translate import Retell, as_it_is
+from respan_proxy.handlers.translate import Retell
 from respan_proxy.policy import caching
 from respan_proxy.policy.caching import Wish
 from respan_proxy.respan.spans import Row
@@ -231,7 +231,7 @@ class Cache:
     def _live(self, exchange: Exchange, seat: Seat, flight: Flight, wanted: Form, headers: CIMultiDict[str]) -> Stream:
         stream = Stream(seat)
         if flight.form != wanted:
-            retell = Retell(exchange.dialect, as_it_is, exchange.dialect.writer(_context(exchange, wanted)))
+            retell = Retell(exchange.dialect, None, exchange.dialect.writer(_context(exchange, wanted)))
             stream.steps.append(retell)
             stream.last_words = retell.last_words
             headers["Content-Type"] = _TYPES[wanted]

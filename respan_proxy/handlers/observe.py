@@ -60,10 +60,12 @@ def observed(exchange: Exchange, attempt: Attempt, *, whole: bool = False) -> Ob
 
 
 def _read(exchange: Exchange, attempt: Attempt, whole: bool) -> Observed:
+    if attempt.hearing is not None and not whole and (heard := attempt.hearing()) is not None:
+        return heard
     kind, dialect, status = exchange.endpoint.kind, attempt.target.dialect, attempt.status or 200
     request = exchange.document.members if exchange.document is not None else None
     streamed = attempt.answer is None
-    answer = b"".join([chunk for _, chunk in attempt.chunks]) if streamed else _plain(attempt)
+    answer = b"".join([chunk for _, chunk in attempt.chunks]) if streamed else plain_answer(attempt)
     if not whole and kind == "generate" and status < 400:
         seen = glance(dialect, answer, streamed=streamed)
         if seen is not None:
@@ -73,7 +75,7 @@ def _read(exchange: Exchange, attempt: Attempt, whole: bool) -> Observed:
     return observe_answer(dialect, kind, answer, status=status, streamed=streamed, request=request)
 
 
-def _plain(attempt: Attempt) -> bytes:
+def plain_answer(attempt: Attempt) -> bytes:
     """The whole answer, decompressed if the provider compressed it unasked."""
     answer = attempt.answer or b""
     coding = attempt.headers.get("Content-Encoding") if attempt.headers is not None else None
@@ -122,12 +124,16 @@ class Tap:
         if error is not None:
             attempt.error = error.message
             return b""
-        if self._exchange.endpoint.kind != "generate":
-            return b""
-        seen = observed(self._exchange, attempt)
-        if seen.truncated:
-            attempt.error = f"provider {attempt.target.provider.name!r} ended its stream in the middle of the answer"
-            raise UpstreamInterrupted(attempt.error)
-        if seen.error is not None:
-            attempt.error = seen.error
+        if self._exchange.endpoint.kind == "generate" and attempt.hearing is None:
+            judge_end(self._exchange, attempt)
         return b""
+
+
+def judge_end(exchange: Exchange, attempt: Attempt) -> None:
+    """At the clean end of a stream: `UpstreamInterrupted` if it just ended, and a note of what the provider said went wrong."""
+    seen = observed(exchange, attempt)
+    if seen.truncated:
+        attempt.error = f"provider {attempt.target.provider.name!r} ended its stream in the middle of the answer"
+        raise UpstreamInterrupted(attempt.error)
+    if seen.error is not None:
+        attempt.error = seen.error

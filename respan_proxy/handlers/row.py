@@ -22,6 +22,9 @@ ESTIMATED = "estimated token usage"
 # Where the cost of a borrowed answer comes from, which is nothing.
 FROM_CACHE = "cache"
 
+# And of events of a provider's stream that are no JSON: the caller got the others.
+UNREAD = "unreadable events skipped: {count}"
+
 # Tokens that came within less were not written one after the other: they lay in one buffer, and tell nothing of a pace.
 SHORTEST_WRITING_S = 0.001
 
@@ -207,6 +210,8 @@ def fill_status(row: Row, exchange: Exchange, seen: Observed | None) -> None:
                 row.status, row.error_message = "failed", seen.error
                 row.error_code = seen.error_code if _CODE.fullmatch(seen.error_code or "") else None
     warnings = [*exchange.warnings, *exchange.quiet_warnings, *([ESTIMATED] if row.usage_estimated else [])]
+    if seen is not None and seen.unread:
+        warnings.append(UNREAD.format(count=seen.unread))
     if warnings:
         row.warnings = ", ".join(warnings)
     if row.status == "success" and (warnings or len(exchange.attempts) > 1):

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from secrets import token_hex
 from typing import Any
 
@@ -18,12 +19,14 @@ from multidict import CIMultiDict
 from respan_proxy.config import Config
 from respan_proxy.dialects.asked import compact
 from respan_proxy.dialects.dialect import Dialect, ReplyWriter, WriteContext
-from respan_proxy.dialects.events import Event, Failure
+from respan_proxy.dialects.events import Event, Failure, ReasoningDelta, TextDelta, ToolDelta
 from respan_proxy.dialects.names import NameMap
+from respan_proxy.dialects.observe import Observed, Summary, summed_up
 from respan_proxy.dialects.request import ChatRequest, Losses
 from respan_proxy.errors import UpstreamInterrupted
 from respan_proxy.exchange import Asked, Exchange, Handler, Next, Outgoing, Reply, Stream
 from respan_proxy.handlers.losses import account_for
+from respan_proxy.handlers.observe import judge_end, plain_answer
 from respan_proxy.handlers.send import bound
 from respan_proxy.respan.endpoints import at_provider
 from respan_proxy.wire.json_edit import UNREAD
@@ -43,7 +46,9 @@ def translate(config: Config) -> Handler:
         profile = target.profile
         if target.dialect.write_request is None:
             raise RuntimeError(f"{target.dialect.name} writes no requests")
-        written = target.dialect.write_request(replace(request, model=profile.model or request.model), profile, losses)
+        if profile.model and profile.model != request.model:
+            request = replace(request, model=profile.model)
+        written = target.dialect.write_request(request, profile, losses)
         account_for(losses, exchange, config)
         path, query = at_provider(target.dialect.name, "generate", streams=exchange.streams)
         headers = {"anthropic-version": profile.version} if target.dialect.name == "anthropic.messages" else {}
@@ -140,21 +145,26 @@ def answer_headers(reply: Reply) -> CIMultiDict[str]:
 
 def _retold(reply: Reply, exchange: Exchange, provider: Dialect, context: WriteContext, names: NameMap) -> Reply:
     client = exchange.dialect
-    restore = names.restore() if names else as_it_is
+    _, attempt = bound(exchange)
+    restore = names.restore() if names else None
     if exchange.hears is not None:
-        restore = _heard(restore, exchange.hears)
+        restore = _heard(restore or _as_it_is, exchange.hears)
     headers = answer_headers(reply)
     body = reply.body
     if isinstance(body, Stream):
-        retell = Retell(provider, restore, client.writer(context))
+        retell = Retell(provider, restore, client.writer(context), partial(judge_end, exchange, attempt))
         body.steps.append(retell)
         body.last_words = retell.last_words
+        attempt.hearing = retell.heard
         headers["Content-Type"] = "application/json" if context.array else "text/event-stream"
         headers["Cache-Control"] = "no-cache"
         return Reply(reply.status, headers, body)
     if reply.status >= 400:
         return error_retold(reply, provider, exchange)
-    events = [told for event in provider.read_reply(body) for told in restore(event)]
+    events = provider.read_reply(plain_answer(attempt))
+    attempt.observed = summed_up(events)
+    if restore is not None:
+        events = [told for event in events for told in restore(event)]
     if failure := next((event for event in events if isinstance(event, Failure)), None):
         status, told_error = client.write_error(failure.error(), exchange.id)
         return Reply(status, headers, told_error)
@@ -164,7 +174,7 @@ def _retold(reply: Reply, exchange: Exchange, provider: Dialect, context: WriteC
     return Reply(200, headers, client.write_reply(events, context))
 
 
-def as_it_is(event: Event) -> list[Event]:
+def _as_it_is(event: Event) -> list[Event]:
     return [event]
 
 
@@ -179,26 +189,64 @@ def _streamed(writer: ReplyWriter, events: list[Event]) -> bytes:
     return b"".join([writer.feed(event) for event in events]) + writer.close()
 
 
+# What a reply is made of, and what its summary need not hear.
+_SAID = frozenset({TextDelta, ReasoningDelta, ToolDelta})
+
+
 class Retell:
-    """A step that takes the provider's frames and gives the caller's, each chunk at once."""
+    """A step that takes the provider's frames and gives the caller's, each chunk at once.
 
-    __slots__ = ("_reader", "_restore", "_writer")
+    `restore` says events in the caller's names. `judge` is asked at a clean end, when all was heard, and raises if it was none.
+    """
 
-    def __init__(self, provider: Dialect, restore: Callable[[Event], list[Event]], writer: ReplyWriter) -> None:
+    __slots__ = ("_judge", "_last", "_reader", "_restore", "_summary", "_writer")
+
+    def __init__(
+        self,
+        provider: Dialect,
+        restore: Callable[[Event], list[Event]] | None,
+        writer: ReplyWriter,
+        judge: Callable[[], None] | None = None,
+    ) -> None:
+        self._judge = judge
         self._reader = provider.reader()
         self._restore = restore
         self._writer = writer
+        self._summary = Summary()
+        self._last: list[Event] | None = None  # what the end of the bytes meant
 
     def feed(self, chunk: bytes) -> bytes:
-        return self._told(self._reader.feed(chunk))
+        return self._told(self._heard(self._reader.feed(chunk)))
 
     def end(self, error: UpstreamInterrupted | None) -> bytes:
         if error is not None:
             return b""
-        return self._told(self._reader.close()) + self._writer.close()
+        last = self._ended()
+        if self._judge is not None:
+            self._judge()
+        return self._told(last) + self._writer.close()
+
+    def heard(self) -> Observed | None:
+        """What the stream said of itself, once the last of its bytes was fed: nobody need read it again."""
+        self._ended()
+        return self._summary.observed(self._reader.unread) if self._reader.complete else None
 
     def last_words(self, error: UpstreamInterrupted) -> bytes:
         return self._writer.feed(Failure.of(error)) + self._writer.close()
 
+    def _ended(self) -> list[Event]:
+        if self._last is None:
+            self._last = self._heard(self._reader.close())
+        return self._last
+
+    def _heard(self, events: list[Event]) -> list[Event]:
+        for event in events:
+            if type(event) not in _SAID:
+                self._summary.feed(event)
+        return events
+
     def _told(self, events: list[Event]) -> bytes:
-        return b"".join([self._writer.feed(told) for event in events for told in self._restore(event)])
+        feed = self._writer.feed
+        if self._restore is None:
+            return feed(events[0]) if len(events) == 1 else b"".join([feed(event) for event in events])
+        return b"".join([feed(told) for event in events for told in self._restore(event)])
