@@ -86,7 +86,8 @@ def read_request(members: Mapping[str, Any], model: str | None = None, stream: b
     for name, value in members.items():
         if name not in _READ and value is not None:
             extras.append(Extra(name, value, "hint" if value == _SAYS_NOTHING.get(name) else _EFFECTS.get(name, "knob")))
-    include = asked.texts("include")
+    # Without `include` no answer shows them, and chat servers refuse a number of them alone.
+    with_logprobs = "message.output_text.logprobs" in asked.texts("include")
     return ChatRequest(
         dialect=NAME,
         model=model,
@@ -100,8 +101,8 @@ def read_request(members: Mapping[str, Any], model: str | None = None, stream: b
         max_tokens=asked.integer("max_output_tokens"),
         temperature=asked.number("temperature"),
         top_p=asked.number("top_p"),
-        logprobs=True if "message.output_text.logprobs" in include else None,
-        top_logprobs=asked.integer("top_logprobs"),
+        logprobs=True if with_logprobs else None,
+        top_logprobs=asked.integer("top_logprobs") if with_logprobs else None,
         verbosity=text.text("verbosity"),
         user=asked.text("safety_identifier") or asked.text("user"),
         metadata=asked.mapping("metadata"),

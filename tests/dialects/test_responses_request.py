@@ -60,6 +60,9 @@ def written(request: ChatRequest, profile: Profile | None = None) -> tuple[dict[
 
 
 class TestReading:
+    def test_probabilities_that_the_answer_would_not_show_are_not_asked_for(self) -> None:
+        assert read(top_logprobs=3).top_logprobs is None
+
     def test_a_conversation_of_an_agent_is_read_turn_by_turn(self) -> None:
         request = read(
             instructions="I",
