@@ -9,7 +9,7 @@ TESTS ?= tests
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint bench prices clean
+.PHONY: help run test test-all lint bench prices compatibility clean
 
 help:
 	@echo 'make run [ARGS="..."]   start the gateway (http://localhost:7776/api); ARGS are those of respan-proxy'
@@ -17,6 +17,7 @@ help:
 	@echo 'make test-all           the same, and the tests that need slow company'
 	@echo 'make bench [QUICK=1]    speed and memory, beside a bare relay'
 	@echo 'make prices             refresh the price table from genai-prices'
+	@echo 'make compatibility      write docs/compatibility.md from what happens'
 	@echo 'make lint               linter, format and types alone'
 	@echo 'make clean              remove .venv, .venv-company and caches'
 
@@ -39,6 +40,9 @@ bench: .venv/run.stamp
 
 prices: .venv/dev.stamp
 	@$(PY) -m bench.prices
+
+compatibility: .venv/dev.stamp
+	@$(PY) -m tests.compatibility
 
 clean:
 	@rm -rf .venv .venv-company build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

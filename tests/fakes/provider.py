@@ -142,6 +142,11 @@ class FakeProvider:
         """Script the answers to the next requests, in order; afterwards the recordings speak again."""
         self._script.extend(answers)
 
+    def forget(self) -> None:
+        """As if nothing had been asked or scripted."""
+        self.received.clear()
+        self._script.clear()
+
     async def arrival(self) -> Received:
         """The next request that has not been waited for yet. A test that would wait for ever fails after five seconds."""
         async with asyncio.timeout(5):

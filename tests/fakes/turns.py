@@ -18,7 +18,10 @@ SIGNATURE = "c2lnbmVkIHRob3VnaHQ="
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the model says, in this order: a thought, a text, calls of tools. `calls`: name and arguments (a text for a custom tool)."""
+    """What the model says, in this order: a thought, a text, calls of tools.
+
+    `calls`: name and arguments; a text for a custom tool, which is the argument `input` where the vendor knows functions only.
+    """
 
     text: str = ""
     calls: Sequence[tuple[str, Mapping[str, Any] | str]] = ()
@@ -37,13 +40,20 @@ class Turn:
 _Said = tuple[dict[str, Any], list[bytes]]
 
 
+def _object(arguments: Mapping[str, Any] | str) -> Mapping[str, Any]:
+    return {"input": arguments} if isinstance(arguments, str) else arguments
+
+
 def _halves(text: str) -> tuple[str, str]:
     return text[: len(text) // 2], text[len(text) // 2 :]
 
 
 def _chat(turn: Turn, asked: Mapping[str, Any]) -> _Said:
-    calls = [
-        {"id": f"call_{id}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+    customs = {tool["custom"]["name"] for tool in asked.get("tools", ()) if tool["type"] == "custom"}
+    calls: list[dict[str, Any]] = [
+        {"id": f"call_{id}", "type": "custom", "custom": {"name": name, "input": arguments}}
+        if name in customs
+        else {"id": f"call_{id}", "type": "function", "function": {"name": name, "arguments": json.dumps(_object(arguments))}}
         for id, (name, arguments) in zip(turn.ids, turn.calls, strict=False)
     ]
     finish = "tool_calls" if calls else "stop"
@@ -62,10 +72,10 @@ def _chat(turn: Turn, asked: Mapping[str, Any]) -> _Said:
     chunks += [chunk({"reasoning_content": half}) for half in _halves(turn.thought) if half]
     chunks += [chunk({"content": half}) for half in _halves(turn.text) if half]
     for index, call in enumerate(calls):
-        function: dict[str, Any] = call["function"]  # type: ignore[assignment]
-        begun = {"index": index, "id": call["id"], "type": "function", "function": {"name": function["name"], "arguments": ""}}
+        kind, member = ("custom", "input") if call["type"] == "custom" else ("function", "arguments")
+        begun = {**call, "index": index, kind: {**call[kind], member: ""}}
         chunks.append(chunk({"tool_calls": [begun]}))
-        chunks += [chunk({"tool_calls": [{"index": index, "function": {"arguments": half}}]}) for half in _halves(function["arguments"])]
+        chunks += [chunk({"tool_calls": [{"index": index, kind: {member: half}}]}) for half in _halves(call[kind][member])]
     chunks.append(chunk({}, finish))
     usage = [{**chunk({}), "choices": [], "usage": recordings.CHAT["usage"]}] if asked.get("stream_options") else []
     return told, sse(*chunks, *usage, "[DONE]")
@@ -115,7 +125,7 @@ def _responses(turn: Turn, asked: Mapping[str, Any]) -> _Said:
         )
     for id, (name, arguments) in zip(turn.ids, turn.calls, strict=False):
         kind, member, item = ("custom_tool_call", "input", f"ctc_{id}") if name in customs else ("function_call", "arguments", f"fc_{id}")
-        told = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        told = arguments if name in customs and isinstance(arguments, str) else json.dumps(_object(arguments))
         done = {"id": item, "type": kind, "status": "completed", "call_id": f"call_{id}", "name": name, member: told}
         if name in spaces:
             done["namespace"] = spaces[name]
@@ -161,8 +171,8 @@ def _messages(turn: Turn, asked: Mapping[str, Any]) -> _Said:
         texts = ({"type": "text_delta", "text": half} for half in _halves(turn.text))
         add({"type": "text", "text": turn.text}, {"type": "text", "text": ""}, *texts)
     for id, (name, arguments) in zip(turn.ids, turn.calls, strict=False):
-        call = {"type": "tool_use", "id": f"toolu_{id}", "name": name, "input": arguments}
-        parts = ({"type": "input_json_delta", "partial_json": half} for half in _halves(json.dumps(arguments)))
+        call = {"type": "tool_use", "id": f"toolu_{id}", "name": name, "input": _object(arguments)}
+        parts = ({"type": "input_json_delta", "partial_json": half} for half in _halves(json.dumps(_object(arguments))))
         add(call, {**call, "input": {}}, *parts)
     reason = "tool_use" if turn.calls else "end_turn"
     told = {**recordings.MESSAGE, "content": content, "stop_reason": reason}
@@ -183,7 +193,7 @@ def _gemini(turn: Turn, asked: Mapping[str, Any]) -> _Said:
         parts.append({"text": turn.thought, "thought": True})
     if turn.text:
         parts.append({"text": turn.text})
-    parts += [{"functionCall": {"name": name, "args": arguments}} for name, arguments in turn.calls]
+    parts += [{"functionCall": {"name": name, "args": _object(arguments)}} for name, arguments in turn.calls]
     if turn.thought:  # on the first call; without calls, on the last part
         next((part for part in parts if "functionCall" in part), parts[-1])["thoughtSignature"] = SIGNATURE
 
