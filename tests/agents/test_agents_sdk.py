@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -23,6 +23,7 @@ from agents import (
     input_guardrail,
     output_guardrail,
 )
+from agents.models.default_models import get_default_model_settings
 from agents.models.openai_provider import OpenAIProvider
 from openai.types.shared import Reasoning
 from pydantic import BaseModel
@@ -79,9 +80,10 @@ class Desk:
 
 
 async def plain(desk: Desk) -> None:
-    """With the settings of the SDK's own default model, which stay when the run's configuration names another."""
-    agent = Agent("Assistant", instructions="Be brief.")
-    assert agent.model_settings.verbosity == "low"
+    """With the settings that the SDK gives its own default model and, unless they are asked for, no other."""
+    settings = get_default_model_settings("gpt-5.6-luna")
+    assert (settings.verbosity, settings.reasoning) == ("low", Reasoning(effort="none"))
+    agent = Agent("Assistant", instructions="Be brief.", model_settings=replace(settings, max_tokens=99))
     desk.provider.will(DONE)
     assert (await desk.run(agent)).final_output == DONE.text
     assert "Be brief." in desk.told
