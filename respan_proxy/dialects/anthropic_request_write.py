@@ -8,7 +8,7 @@ from typing import Any
 
 from respan_proxy.dialects.anthropic_history_write import limit_breakpoints, write_messages, write_system
 from respan_proxy.dialects.chat import Text
-from respan_proxy.dialects.crossing import called_only, leave_extras, narrowed, own_extras, usable_tools
+from respan_proxy.dialects.crossing import called_only, leave_extras, narrowed, own_extras, usable_tools, within
 from respan_proxy.dialects.dialect import TargetBody
 from respan_proxy.dialects.efforts import budget_of, effort_of, step_down
 from respan_proxy.dialects.free_text import AS_FUNCTION, is_grammar
@@ -72,10 +72,7 @@ def _max_tokens(request: ChatRequest, profile: Profile, losses: Losses) -> int:
         thought = budget_of(request.thinking) if request.thinking and profile.thinking == "budget" else None
         tokens = profile.default_max_tokens + (thought or 0)
         return min(tokens, profile.max_tokens) if profile.max_tokens else tokens
-    if profile.max_tokens is not None and asked > profile.max_tokens:
-        losses.add("max_tokens", "clamped")
-        return profile.max_tokens
-    return asked
+    return within(asked, profile, losses)
 
 
 # ------------------------------------------------------------------------------------------------------------------- tools

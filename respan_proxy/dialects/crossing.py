@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from respan_proxy.dialects.chat import Reasoning, Text, ToolCall
 from respan_proxy.dialects.request import (
@@ -15,6 +16,7 @@ from respan_proxy.dialects.request import (
     HostedBlock,
     Losses,
     Part,
+    Profile,
     Tool,
     ToolChoice,
     ToolResult,
@@ -66,6 +68,25 @@ def usable_tools(request: ChatRequest, dialect: str, losses: Losses, *, web_sear
             raise only_available(kind, request.dialect, tool.where if isinstance(tool, Hosted) else "tools")
         losses.add(f"tools.{kind}")
     return kept
+
+
+def within(tokens: int, profile: Profile, losses: Losses) -> int:
+    """A limit of the answer that the model can be asked for."""
+    if profile.max_tokens is None or tokens <= profile.max_tokens:
+        return tokens
+    losses.add("max_tokens", "clamped")
+    return profile.max_tokens
+
+
+def offers_search(members: Mapping[str, Any]) -> bool:
+    """Whether a request of Messages or Gemini, not read yet, offers a search of the web."""
+    tools = members.get("tools")
+    return isinstance(tools, list) and any(isinstance(tool, dict) and _searches(tool) for tool in tools)
+
+
+def _searches(tool: Mapping[str, Any]) -> bool:
+    kind = tool.get("type")
+    return "googleSearch" in tool or "google_search" in tool or (isinstance(kind, str) and kind.startswith("web_search_"))
 
 
 def only_available(kind: str, dialect: str, where: str) -> Untranslatable:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from respan_proxy.dialects.chat import Reasoning, Refusal, Text, ToolCall, arguments_object
-from respan_proxy.dialects.crossing import answered, cannot_carry, foreign_block, leave_extras, own_extras, signed, usable_tools
+from respan_proxy.dialects.crossing import answered, cannot_carry, foreign_block, leave_extras, own_extras, signed, usable_tools, within
 from respan_proxy.dialects.dialect import TargetBody
 from respan_proxy.dialects.efforts import budget_of, effort_of, step_down
 from respan_proxy.dialects.events import Opaque
@@ -249,9 +249,7 @@ class _Writing:
                 if extra.path.startswith("generationConfig.")
             }
         if request.max_tokens is not None:
-            tokens = config["maxOutputTokens"] = min(request.max_tokens, self.profile.max_tokens or request.max_tokens)
-            if tokens < request.max_tokens:
-                self.losses.add("max_tokens", "clamped")
+            config["maxOutputTokens"] = within(request.max_tokens, self.profile, self.losses)
         config |= self._sampling()
         if request.n is not None and request.n > 1:
             config["candidateCount"] = request.n

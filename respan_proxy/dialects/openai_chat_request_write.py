@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from respan_proxy.dialects.asked import compact
-from respan_proxy.dialects.crossing import leave_extras, narrowed, own_extras, usable_tools
+from respan_proxy.dialects.crossing import leave_extras, narrowed, own_extras, usable_tools, within
 from respan_proxy.dialects.dialect import TargetBody
 from respan_proxy.dialects.efforts import effort_of, step_down
 from respan_proxy.dialects.free_text import AS_FUNCTION, chat_format, is_grammar
@@ -192,10 +192,7 @@ def _think(body: Body, request: ChatRequest, profile: Profile, losses: Losses) -
 
 def _limit(body: Body, request: ChatRequest, profile: Profile, losses: Losses) -> None:
     if request.max_tokens is not None:
-        tokens = request.max_tokens
-        if profile.max_tokens is not None and tokens > profile.max_tokens:
-            losses.add("max_tokens", "clamped")
-            tokens = profile.max_tokens
+        tokens = within(request.max_tokens, profile, losses)
         if tokens < 1:  # Anthropic's 0: only warm the cache
             losses.add("max_tokens", "raised_to_1")
             tokens = 1

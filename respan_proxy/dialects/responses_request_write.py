@@ -12,7 +12,7 @@ from typing import Any
 
 from respan_proxy.dialects.attachments import DETAILS, EXTENSIONS, as_data_url
 from respan_proxy.dialects.chat import Reasoning, Refusal, Text, ToolCall
-from respan_proxy.dialects.crossing import answered, cannot_carry, foreign_block, leave_extras, own_extras, usable_tools
+from respan_proxy.dialects.crossing import answered, cannot_carry, foreign_block, leave_extras, own_extras, usable_tools, within
 from respan_proxy.dialects.dialect import TargetBody
 from respan_proxy.dialects.efforts import effort_of, step_down
 from respan_proxy.dialects.names import OPENAI_NAMES, RESPONSES_IDS, Naming, legal_id
@@ -294,9 +294,7 @@ class _Writing:
         request = self.request
         members: dict[str, Any] = {}
         if request.max_tokens is not None:
-            tokens = members["max_output_tokens"] = max(min(request.max_tokens, self.profile.max_tokens or request.max_tokens), _MIN_TOKENS)
-            if tokens < request.max_tokens:
-                self.losses.add("max_tokens", "clamped")
+            members["max_output_tokens"] = max(within(request.max_tokens, self.profile, self.losses), _MIN_TOKENS)
             if request.max_tokens < _MIN_TOKENS:
                 self.losses.add("max_tokens", f"raised_to_{_MIN_TOKENS}")
         for name, value in (("temperature", request.temperature), ("top_p", request.top_p)):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import DIALECTS
+from respan_proxy.dialects.crossing import offers_search
 from respan_proxy.errors import ProxyError, TooLarge
 from respan_proxy.exchange import NO_PROFILE, Exchange, Target
 from respan_proxy.handlers.send import bound
@@ -71,7 +72,9 @@ class Aim:
         way = self._decided(exchange, model) if own is NOTHING_BROUGHT else self._brought(exchange, model, own)
         provider = way.provider
         _refuse_too_large(exchange, provider)
-        dialect = DIALECTS[routing.spoken(provider, endpoint, way.model, config)]
+        crosses, document = not provider.speaks(endpoint.dialect, way.model), exchange.document
+        searches = crosses and document is not None and offers_search(document.members)
+        dialect = DIALECTS[routing.spoken(provider, endpoint, way.model, config, searches=searches)]
         profile = config.profile(provider.name, way.model) if way.model is not None else NO_PROFILE
         if provider.built_in:
             return [(way, Target(provider, dialect, way.model, stands_in=way.stands_in, profile=profile))]

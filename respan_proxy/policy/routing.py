@@ -237,12 +237,16 @@ TRANSLATED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def spoken(provider: Provider, endpoint: Endpoint, model: str | None, config: Config) -> str:
-    """The dialect in which a provider is asked: the caller's where it speaks that, else the one its model wants, else the best it has."""
+def spoken(provider: Provider, endpoint: Endpoint, model: str | None, config: Config, *, searches: bool = False) -> str:
+    """The dialect in which a provider is asked: the caller's where it speaks that, else the one its model wants, else the best it has.
+
+    `searches`: the request offers a search of the web, which most of OpenAI's models have in Responses alone.
+    """
     if provider.built_in or provider.speaks(endpoint.dialect, model):
         return endpoint.dialect
     if endpoint.kind == "generate" and model is not None:
-        wanted = config.profile(provider.name, model).dialect
+        profile = config.profile(provider.name, model)
+        wanted = "openai.responses" if searches and "web_search_options" in profile.refuses else profile.dialect
         if wanted is not None and provider.speaks(wanted, model):
             return wanted
     return next((dialect for dialect in TRANSLATED.get(endpoint.kind, ()) if provider.speaks(dialect, model)), endpoint.dialect)

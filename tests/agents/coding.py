@@ -187,6 +187,26 @@ REQUESTS = (
         change=only({"type": "bash_20250124", "name": "bash"}),
         refused=each(FOREIGN, "bash_20250124"),
     ),
+    Request(
+        "claude code searches the web",
+        "claude_code",
+        change=only(SEARCH),
+        warns={
+            **each(("openai", "gemini"), "web_search.max_uses:dropped"),
+            "openai_old": "web_search.max_uses:dropped -reasoning:dropped reasoning_effort:dropped",
+        },
+        refused=each(("compatible",), "web_search"),
+    ),
+    Request(
+        "a search of the web in the list",
+        "claude_code",
+        change=adding(SEARCH),
+        warns={
+            "openai": "web_search.max_uses:dropped",
+            "openai_old": "web_search.max_uses:dropped -reasoning:dropped reasoning_effort:dropped",
+            **each(("gemini", "compatible"), "tools.web_search:dropped"),
+        },
+    ),
     Request("codex asks", "codex"),
     Request("codex tells a result", "codex", "next", warns=each(MADE_FOR_GPT, LOST_THOUGHTS)),
     Request(
@@ -308,7 +328,8 @@ REQUESTS = (
         "gemini cli searches alone",
         "gemini_cli",
         change=only({"googleSearch": {}}),
-        refused=each(("openai", "openai_old", "compatible"), "web_search"),
+        warns={"openai_old": "-reasoning:dropped reasoning_effort:dropped"},
+        refused=each(("compatible",), "web_search"),
     ),
     Request(
         "gemini cli sets safety",

@@ -314,8 +314,6 @@ What comes of each thing that a client may ask for, in each of the four dialects
 through the proxy to a provider that writes down what it is sent (`make compatibility`); a test fails when this page says anything else.
 The models are {", ".join(dict.fromkeys(column.model for column in COLUMNS))}; what others take is in `respan_proxy/dialects/profiles.toml`.
 
-Where client and provider speak the same dialect a request passes as it came, and what the model does not take its provider refuses.
-
 | word | meaning |
 |---|---|
 | yes | it reached the provider, and what the provider answered came back |

@@ -223,6 +223,18 @@ def test_a_provider_is_asked_in_a_dialect_it_speaks_the_callers_first(model: str
     assert (found.provider.name, spoken(found.provider, endpoint_at(path), found.model, parse({}, {}))) == (provider, dialect)
 
 
+@pytest.mark.parametrize(
+    ("model", "dialect"),
+    [("gpt-4o", "openai.responses"), ("gpt-4o-search-preview", "openai.chat"), ("claude-sonnet-4-6", "anthropic.messages")],
+)
+def test_a_search_of_the_web_is_asked_where_the_model_has_one(model: str, dialect: str) -> None:
+    endpoint = endpoint_at("/api/google/gemini/v1beta/models/m:generateContent")
+    environ = {"OPENAI_API_KEY": "sk-x", "ANTHROPIC_API_KEY": "sk-ant-x"}
+    config = parse({}, environ, "test.toml", {})
+    found = route(model, endpoint, config)
+    assert spoken(found.provider, endpoint, found.model, config, searches=True) == dialect
+
+
 def test_what_does_not_cross_dialects_is_refused_naming_what_does() -> None:
     with pytest.raises(RequestRejected, match="/api/anthropic/v1/messages") as caught:
         routed("claude-x", "/api/embeddings")
