@@ -34,6 +34,7 @@ from respan_proxy.handlers.judge import judge
 from respan_proxy.handlers.keep_secrets import keep_secrets
 from respan_proxy.handlers.keep_state import keep_state
 from respan_proxy.handlers.leave_foreign import leave_foreign
+from respan_proxy.handlers.limits import Limits
 from respan_proxy.handlers.models import Models
 from respan_proxy.handlers.observe import observe
 from respan_proxy.handlers.parameters import parameters
@@ -54,6 +55,7 @@ from respan_proxy.server.listening import listening, obstacles
 from respan_proxy.server.rest.resource import Store
 from respan_proxy.store.queries import Queries
 from respan_proxy.store.retention import Retention
+from respan_proxy.store.spending import spending
 from respan_proxy.store.writer import Writer
 from respan_proxy.tokens import Tokens
 from respan_proxy.upstream import Upstream
@@ -77,6 +79,7 @@ class Parts:
     writer: Writer
     models: Models
     cache: Cache
+    limits: Limits
     instance_id: str
 
 
@@ -89,12 +92,14 @@ def compose(config: Config, parts: Parts) -> Next:
         answer_errors,  # of strangers, and of callers without a key: no row tells of them
         authenticate(config, parts.instance_id),
         parts.models.lists(config),  # model lists are answered here
+        parts.limits.settle,  # once the row is whole
         trace.record,
         warn,
         end_streams,
         answer_errors,
         parameters(config),
         trace.announce,
+        parts.limits.admits(config),
         reshape(config, clock),
         stored(parts.writer.keeping),
         parts.cache.answers(config, parts.writer.begin),
@@ -137,14 +142,16 @@ async def running(config: Config) -> AsyncIterator[House]:
         tokens = Tokens(upstream.send)
         stack.push_async_callback(tokens.close)
         cache = await stack.enter_async_context(Cache())
-        parts = Parts(tokens, writer, Models(tokens.send), cache, writer.instance_id)
+        limits = Limits()
+        limits.restore(await spending(Path(config.database), time.time()))
+        parts = Parts(tokens, writer, Models(tokens.send), cache, limits, writer.instance_id)
         stack.push_async_callback(parts.models.close)
 
         def adopt(changed: Config) -> Next:
             writer.adopt(retention=_retention(changed), queue_bytes=changed.queue_bytes, body_bytes=changed.body_bytes)
             return compose(changed, parts)
 
-        house = House(config, Store(queries, writer, cache.entries), adopt)
+        house = House(config, Store(queries, writer, cache.entries), limits, adopt)
         house.address = await stack.enter_async_context(listening(house.gateway, config.listen, config.limits))
         yield house
 

@@ -105,6 +105,13 @@ class TooLarge(RequestRejected):
     kind: Kind = "too_large"
 
 
+class LimitExceeded(RequestRejected):
+    """One call too many for a limit of this proxy's own; `headers` say when there is room again."""
+
+    status = 429
+    kind: Kind = "rate_limit"
+
+
 class MissingCredentials(RequestRejected):
     status = 424
     kind: Kind = "missing_credentials"

@@ -3,7 +3,10 @@
 from respan_proxy.config.dotenv import parse_env_file
 from respan_proxy.config.parsing import parse
 from respan_proxy.config.values import (
+    ANYTHING,
+    Allowance,
     Auth,
+    Budgets,
     Cache,
     Config,
     Deployment,
@@ -25,7 +28,10 @@ from respan_proxy.config.values import (
 )
 
 __all__ = [
+    "ANYTHING",
+    "Allowance",
     "Auth",
+    "Budgets",
     "Cache",
     "Config",
     "Deployment",

@@ -9,7 +9,7 @@ import sys
 from textwrap import fill
 
 from respan_proxy.config.kinds import literal
-from respan_proxy.config.options import DEPLOYMENT, KEYS, OPTIONS, PROFILES, PROVIDER, ROUTE, Option, default_of, in_section
+from respan_proxy.config.options import CUSTOMER, DEPLOYMENT, KEYS, OPTIONS, PROFILES, PROVIDER, ROUTE, Option, default_of, in_section
 from respan_proxy.dialects import catalog
 
 _SECTION_WHY = {
@@ -18,6 +18,7 @@ _SECTION_WHY = {
     "retention": "how long it is remembered",
     "state": "what clients cannot carry from call to call and is kept for them: stored Responses, signatures of thoughts",
     "limits": "what is too large or too slow",
+    "budgets": "what may be spent: the guard against a program that goes on calling all night",
     "timeouts": "the longest waits on a provider; there is no total limit on a stream that is alive",
     "images": "images by URL, where a provider of another dialect takes bytes alone",
     "retry": "once more at the same target, before another is asked",
@@ -37,6 +38,12 @@ _HEAD = """\
 _KEYS_HEAD = """\
 # Keys of our own. With none, everybody on this machine gets in with any key; with one, only they do. One table per key.
 # Instead of these tables, in a variable: RESPAN_PROXY_KEYS=name:key[:environment],...
+"""
+
+_CUSTOMERS = """\
+# What each customer may take, by its customer_identifier or a glob; the first that fits, and every customer has the whole of it.
+# A request's own customer_params.rate_limit (requests per minute) holds beside it.
+# [customers."*"]
 """
 
 _MODELS = """\
@@ -79,6 +86,7 @@ def example(*, commented: bool = False) -> str:
             lines += [f"# {_why(option)}", f"{mark}{option.name} = {option.kind.write(default_of(option))}"]
         parts.append("\n".join(lines) + "\n")
     parts.append(_KEYS_HEAD + "# [[keys]]\n" + _samples(KEYS))
+    parts.append(_CUSTOMERS + _samples(CUSTOMER))
     parts.append(_MODELS)
     parts.append(_ROUTES + _samples(ROUTE))
     parts.append(_provider_head() + "# [providers.openai]\n" + _samples(PROVIDER) + _DEPLOYMENTS + _samples(DEPLOYMENT))
@@ -94,6 +102,7 @@ def tables() -> str:
         rows = [(option, option.kind.write(default_of(option))) for option in in_section(section)]
         parts.append(f"### `[{section}]`: {_SECTION_WHY[section]}\n\n" + _rows(rows))
     parts.append("### `[[keys]]`: keys of our own\n\n" + _rows([(option, option.default) for option in KEYS]))
+    parts.append('### `[customers."GLOB"]`: what each customer may take\n\n' + _rows([(option, option.default) for option in CUSTOMER]))
     parts.append('### `[routes."GLOB"]`: what holds for calls of a model\n\n' + _rows([(option, option.default) for option in ROUTE]))
     parts.append("### `[providers.NAME]`: a provider\n\n" + _rows([(option, option.default) for option in PROVIDER]))
     parts.append(

@@ -116,6 +116,7 @@ OPTIONS = (
     Option("limits", "header_bytes", SIZE, "a longer request line or header is answered 431; agents send large ones (restart to change)"),
     Option("limits", "upload_s", SECONDS, "a body that has not arrived by then is answered 408"),
     Option("limits", "shutdown_s", SECONDS, "how long open streams may go on after SIGTERM, or until a second one (restart to change)"),
+    Option("budgets", "max_usd_per_day", NUMBER, "all calls together, per day of UTC; beyond it 429 until midnight; 0 is no limit"),
     Option("timeouts", "connect_s", SECONDS, "to a provider's socket, TLS included; else 504"),
     Option("timeouts", "first_byte_s", SECONDS, "from the request to the head of the answer; else 504; reasoning models think for minutes"),
     Option("timeouts", "silence_s", SECONDS, "between two pieces of an answer; else the stream ends with an error event"),
@@ -138,6 +139,16 @@ OPTIONS = (
     Option("log", "level", choice("debug", "info", "warning", "error"), "what is worth a line on stderr"),
 )
 
+
+def _allowance(section: str) -> tuple[Option, ...]:
+    """What `Allowance` explains at length; the names are its members."""
+    return (
+        Option(section, "requests_per_minute", COUNT, "calls begun in any minute; beyond it 429", default="no limit", sample=60),
+        Option(section, "tokens_per_minute", COUNT, "tokens of calls ended in any minute", default="no limit", sample=100_000),
+        Option(section, "max_usd_per_day", WEIGHT, "cost of a day of UTC; beyond it 429 until midnight", default="no limit", sample=5),
+    )
+
+
 KEYS = (
     Option("keys", "name", TEXT, "how logs and lists call this key", default="required", sample="me"),
     Option("keys", "key", SECRET, "the key itself; hashed when read, never kept", default="this or digest", sample="env:RESPAN_API_KEY"),
@@ -146,7 +157,10 @@ KEYS = (
         "keys", "environment", TEXT, '"test", "prod" or a name of your own; every row of this key carries it', default="none", sample="test"
     ),
     Option("keys", "is_admin", FLAG, "may read the rows of other keys", default="false", sample=False),
+    *_allowance("keys"),
 )
+
+CUSTOMER = _allowance("customers.GLOB")
 
 PROVIDER = (
     Option(
@@ -317,7 +331,7 @@ PROFILES = (
     _profile("replays_reasoning", FLAG, "wants its reasoning_content back in turns that call tools", "false", False),
 )
 
-SECTIONS = (*dict.fromkeys(option.section for option in OPTIONS), "keys", "models", "routes", "providers", "profiles")
+SECTIONS = (*dict.fromkeys(option.section for option in OPTIONS), "keys", "customers", "models", "routes", "providers", "profiles")
 
 
 def default_of(option: Option) -> object:

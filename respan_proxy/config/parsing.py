@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
 from respan_proxy.config.kinds import Unfit
-from respan_proxy.config.options import FLAT, KEYS, OPTIONS, PROFILES, ROUTE, SECTIONS, Option, in_section
+from respan_proxy.config.options import CUSTOMER, FLAT, KEYS, OPTIONS, PROFILES, ROUTE, SECTIONS, Option, in_section
 from respan_proxy.config.provider_tables import PREFIX, ProviderTables, dormant
 from respan_proxy.config.reading import Reader, did_you_mean, quoted, variable_name
-from respan_proxy.config.values import Config, Key, ModelRules, digest
+from respan_proxy.config.values import Allowance, Config, Key, ModelRules, digest
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.profiles import Rule
 from respan_proxy.errors import ConfigError
@@ -80,7 +80,12 @@ class _Parser:
         flat["default_model"] = flat.get("default_model") or None
         config = replace(base, **flat, **nested)
         config = replace(
-            config, keys=self._keys(), models=self._models(), routes=self._routes(), providers=ProviderTables(self.reader).providers(config)
+            config,
+            keys=self._keys(),
+            customers=self._customers(),
+            models=self._models(),
+            routes=self._routes(),
+            providers=ProviderTables(self.reader).providers(config),
         )
         config = replace(config, profiles=tuple(self._profiles(config)), dormant=dormant(config))
         self._variables(config)
@@ -135,7 +140,7 @@ class _Parser:
                     f"{where}.key", None, "either key or digest, and not both", found="both" if "key" in row else "neither"
                 )
             elif (hashed := value["digest"] or (value["key"] and digest(value["key"]))) and value["name"]:
-                found.append(Key(value["name"], hashed, value["environment"] or None, bool(value["is_admin"])))
+                found.append(Key(value["name"], hashed, value["environment"] or None, bool(value["is_admin"]), _allowance(value)))
         if self.reader.environ.get(KEYS_VARIABLE):
             found = self._keys_of_the_environment()
         for index, key in enumerate(found):
@@ -167,6 +172,11 @@ class _Parser:
                     )
         return found
 
+    # [customers."GLOB"]
+
+    def _customers(self) -> dict[str, Allowance]:
+        return {glob: _allowance(said) for glob, said in self._globbed("customers", CUSTOMER)}
+
     # [models]
 
     def _models(self) -> dict[str, str]:
@@ -189,16 +199,18 @@ class _Parser:
     # [routes."GLOB"]
 
     def _routes(self) -> tuple[ModelRules, ...]:
-        found: list[ModelRules] = []
-        for glob, table in self.reader.table("routes").items():
-            where = f"routes.{quoted(glob)}"
+        return tuple(ModelRules(glob, **said) for glob, said in self._globbed("routes", ROUTE))
+
+    def _globbed(self, section: str, options: Sequence[Option]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The tables of `[section."GLOB"]`, in their order: what each says, under the options' names."""
+        for glob, table in self.reader.table(section).items():
+            where = f"{section}.{quoted(glob)}"
             if not isinstance(table, Mapping):
                 self.reader.complain(where, table, "a table of options")
                 continue
-            self.reader.unknown(table, [option.name for option in ROUTE], where)
-            said = {option.name: self.reader.read(table, option, f"{where}.{option.name}") for option in ROUTE}
-            found.append(ModelRules(str(glob), **{name: value for name, value in said.items() if value is not None}))
-        return tuple(found)
+            self.reader.unknown(table, [option.name for option in options], where)
+            said = {option.name: self.reader.read(table, option, f"{where}.{option.name}") for option in options}
+            yield str(glob), {name: value for name, value in said.items() if value is not None}
 
     # [[profiles]]
 
@@ -263,3 +275,7 @@ class _Parser:
             f"Add as the first line of {self.reader.source}:  {line}  or set {KEYS_VARIABLE}=me:choose-a-long-secret",
             source=source,
         )
+
+
+def _allowance(said: Mapping[str, Any]) -> Allowance:
+    return Allowance(**{name: said.get(name) for name in Allowance.__slots__})

@@ -62,6 +62,21 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much a key, or a customer, may take. None: as much as it likes. Days are those of UTC."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    max_usd_per_day: float | None = None
+
+    def __bool__(self) -> bool:
+        return self != ANYTHING
+
+
+ANYTHING = Allowance()
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
     """One of our own keys. Only its digest is kept; `id` is short, stable across restarts, and safe to show."""
 
@@ -69,6 +84,7 @@ class Key:
     digest: str = field(repr=False)
     environment: str | None = None
     is_admin: bool = False
+    allowance: Allowance = ANYTHING
 
     @property
     def id(self) -> str:
@@ -302,6 +318,13 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Budgets:
+    """What all calls together may cost. Zero is no limit."""
+
+    max_usd_per_day: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Retention:
     """Zero keeps for ever."""
 
@@ -408,6 +431,7 @@ class Config:
     retention: Retention = Retention()
     state: State = State()
     limits: Limits = Limits()
+    budgets: Budgets = Budgets()
     timeouts: Timeouts = Timeouts()
     images: Images = Images()
     retry: Retry = Retry()
@@ -415,6 +439,8 @@ class Config:
     echo: Echo = Echo()
     log: Log = Log()
     keys: tuple[Key, ...] = ()
+    customers: Mapping[str, Allowance] = field(default_factory=dict)
+    """By globs on `customer_identifier`; each customer has the whole of it."""
     models: Mapping[str, str] = field(default_factory=dict)
     routes: tuple[ModelRules, ...] = ()
     providers: Mapping[str, Provider] = field(default_factory=dict)
@@ -454,6 +480,10 @@ class Config:
         if not self.routes or model is None:
             return NO_RULES
         return next((rules for rules in self.routes if fnmatchcase(model, rules.glob)), NO_RULES)
+
+    def allowance(self, customer: str) -> Allowance:
+        """What `[customers."GLOB"]` says of a customer: the first that fits."""
+        return next((allowance for glob, allowance in self.customers.items() if fnmatchcase(customer, glob)), ANYTHING)
 
     @property
     def any_key(self) -> bool:

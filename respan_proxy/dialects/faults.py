@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from respan_proxy.dialects.events import Failure
-from respan_proxy.errors import Kind, ProxyError, UpstreamError
+from respan_proxy.errors import Kind, LimitExceeded, ProxyError, UpstreamError
 from respan_proxy.wire.sse import Frame
 
 TRUNCATED = "Upstream stream ended before a {terminal}"
@@ -190,7 +190,7 @@ def google_error(error: ProxyError) -> dict[str, Any]:
     """google.rpc.Status: `{code, message, status, details?}`; `details` only to say how long to wait."""
     told: dict[str, Any] = {"code": google_http_status(error), "message": error.message, "status": FAULTS[error.kind].google_status}
     wait = error.headers.get("Retry-After") or error.headers.get("retry-after")
-    if error.kind in ("rate_limit", "overloaded") and wait and wait.isdigit():
+    if error.kind in ("rate_limit", "quota", "overloaded") and wait and wait.isdigit():
         told["details"] = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{wait}s"}]
     return told
 
@@ -207,5 +207,11 @@ def anthropic_http_status(error: ProxyError) -> int:
 
 
 def write_openai_error(error: ProxyError, request_id: str) -> tuple[int, bytes]:
-    """Both OpenAI's `error` and Respan's `detail`, so that clients of either find the text. The request id travels as a header."""
-    return openai_http_status(error), orjson.dumps({"error": openai_error(error), "detail": error.message})
+    """Both OpenAI's `error` and Respan's `detail` (and `retry_after`), so that clients of either find the text.
+
+    The request id travels as a header.
+    """
+    told: dict[str, Any] = {"error": openai_error(error), "detail": error.message}
+    if isinstance(error, LimitExceeded) and (wait := error.headers.get("Retry-After")) is not None:
+        told["retry_after"] = int(wait)
+    return openai_http_status(error), orjson.dumps(told)

@@ -10,6 +10,7 @@ from aiohttp import web
 from respan_proxy.config import Config, Listen
 from respan_proxy.errors import ProxyError
 from respan_proxy.exchange import Next
+from respan_proxy.handlers.limits import Limits as Spending
 from respan_proxy.policy.credentials import identify, refuse_strangers
 from respan_proxy.server import health, pages
 from respan_proxy.server.answers import json_error
@@ -21,9 +22,10 @@ from respan_proxy.server.rest.resource import Store
 class House:
     """Owns nothing but the gateway; `address` is set once it listens."""
 
-    def __init__(self, config: Config, store: Store, compose: Callable[[Config], Next]) -> None:
+    def __init__(self, config: Config, store: Store, spending: Spending, compose: Callable[[Config], Next]) -> None:
         self.config = config
         self.store = store
+        self.spending = spending
         self.writer = store.writer
         self.queries = store.queries
         self.started_at = time.time()
@@ -45,7 +47,7 @@ class House:
 
     async def elsewhere(self, request: web.BaseRequest, path: str) -> web.StreamResponse | None:
         """What is not the gateway: health, pages, and the read API; None for a path that is served nowhere."""
-        if (answer := health.answer(self, path)) is not None:
+        if (answer := health.answer(self, request, path)) is not None:
             return answer
         try:
             refuse_strangers(request.headers, self.config)
