@@ -27,7 +27,7 @@ from respan_proxy.dialects.events import (
     UsageReport,
 )
 from respan_proxy.dialects.faults import MALFORMED, TRUNCATED, broken, error_of
-from respan_proxy.dialects.lenient import count, members, objects
+from respan_proxy.dialects.lenient import count, json_text, members, objects
 from respan_proxy.dialects.lenient import text as text_of
 from respan_proxy.dialects.usage import Usage
 from respan_proxy.wire.sse import Decoder, Frame
@@ -85,7 +85,7 @@ class _Reading:
             self.calls += 1
             events.append(ToolStart(opened.call, text_of(block.get("id")), text_of(block.get("name")) or ""))
             if given := block.get("input"):
-                self.delta(index, {"type": "input_json_delta", "partial_json": orjson.dumps(given).decode()}, events)
+                self.delta(index, {"type": "input_json_delta", "partial_json": json_text(given).decode()}, events)
         elif kind == "redacted_thinking":
             if data := text_of(block.get("data")):
                 events.append(ReasoningEnd(Opaque("anthropic", data, redacted=True)))

@@ -270,4 +270,18 @@ def arguments_object(arguments: str) -> dict[str, Any]:
         parsed = orjson.loads(arguments)
     except orjson.JSONDecodeError:
         parsed = None
-    return parsed if isinstance(parsed, dict) else {"__raw_arguments": arguments}
+    return parsed if isinstance(parsed, dict) and _can_be_written(parsed, arguments) else {"__raw_arguments": arguments}
+
+
+def _can_be_written(parsed: dict[str, Any], text: str) -> bool:
+    """Whether it is nested no deeper than orjson writes inside an answer (254 levels); only what could be is tried."""
+    if text.count("{") + text.count("[") < _MANY_LEVELS:
+        return True
+    try:
+        orjson.dumps([[[[[[[[parsed]]]]]]]])
+    except orjson.JSONEncodeError:
+        return False
+    return True
+
+
+_MANY_LEVELS = 200

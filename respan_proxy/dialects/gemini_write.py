@@ -32,6 +32,7 @@ from respan_proxy.dialects.events import (
     UsageReport,
 )
 from respan_proxy.dialects.faults import TRUNCATED, broken, google_error, google_http_status
+from respan_proxy.dialects.lenient import json_text
 from respan_proxy.dialects.usage import Usage
 from respan_proxy.errors import ProxyError
 
@@ -41,7 +42,7 @@ _ASCII = json.JSONEncoder(separators=(",", ":")).encode
 
 def dumps(document: object) -> bytes:
     """Compact JSON in ASCII: google-genai 1.x splits its stream at any line end that Unicode knows, inside strings too."""
-    written = orjson.dumps(document)
+    written = json_text(document)
     return written if written.isascii() else _ASCII(document).encode()
 
 
@@ -185,7 +186,7 @@ def write_reply(events: Iterable[Event], context: WriteContext) -> bytes:
         "usageMetadata": write_usage(reply.usage or Usage()),
         **_head(reply.id, reply.model, context),
     }
-    return orjson.dumps(document)
+    return json_text(document)
 
 
 def _whole_part(part: Part, context: WriteContext) -> dict[str, Any] | None:

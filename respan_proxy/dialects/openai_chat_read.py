@@ -30,12 +30,13 @@ from respan_proxy.dialects.events import (
     UsageReport,
 )
 from respan_proxy.dialects.faults import MALFORMED, TRUNCATED, broken, error_of
-from respan_proxy.dialects.lenient import count, members, objects
+from respan_proxy.dialects.lenient import count, json_text, members, objects
 from respan_proxy.dialects.lenient import text as text_of
 from respan_proxy.dialects.openai_chat_state import detail_state, google_signature
 from respan_proxy.dialects.usage import Usage, openai_usage
 from respan_proxy.wire.sse import Decoder
 
+_NO_CHOICES = "Upstream sent a reply without choices"
 _REASON: Mapping[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
@@ -77,10 +78,11 @@ class _Calls:
 class _Reading:
     """One reply being read: what earlier deltas said that later ones depend on."""
 
-    __slots__ = ("calls", "finished", "started", "thought")
+    __slots__ = ("answered", "calls", "finished", "started", "thought")
 
     def __init__(self) -> None:
         self.started = False
+        self.answered = False  # a choice was there
         self.calls: dict[int, _Calls] = {}
         self.finished: set[int] = set()
         self.thought: set[int] = set()  # choices whose thinking came as plain text: their reasoning_details repeat it
@@ -107,6 +109,7 @@ class _Reading:
         return True
 
     def _choice(self, choice: dict[str, Any], events: list[Event]) -> bool:
+        self.answered = True
         index = choice.get("index")
         if type(index) is not int:
             index = 0
@@ -127,14 +130,14 @@ class _Reading:
             events.append(TextDelta(text, index))
         if logprobs := choice.get("logprobs"):
             events.extend(_logprobs(logprobs, index))
-        finish = choice.get("finish_reason")
+        finish = text_of(choice.get("finish_reason"))  # some servers say "" as long as it goes on
         if finish is None or index in self.finished:
             return True
         if finish in _FAILED:
             events.append(_FAILED[finish])
             return False
         self.finished.add(index)
-        events.append(self._finish(choice, str(finish), index))
+        events.append(self._finish(choice, finish, index))
         return True
 
     def _before(self, said: dict[str, Any], choice: int, events: list[Event]) -> None:
@@ -194,7 +197,7 @@ class _Reading:
             events.append(ToolStart(ordinal, id, name if isinstance(name, str) else "", choice, custom, signature))
         arguments = function.get("input" if custom else "arguments")
         if isinstance(arguments, dict):  # Mistral, Ollama
-            arguments = orjson.dumps(arguments).decode()
+            arguments = json_text(arguments).decode()
         if isinstance(arguments, str) and arguments:
             events.append(ToolDelta(ordinal, arguments, choice))
 
@@ -264,7 +267,7 @@ class Reader:
     def _end(self, events: list[Event]) -> None:
         if not self._done:
             self._done = self.complete = True
-            events.append(End())
+            events.append(End() if self._reading.answered else broken(_NO_CHOICES))
 
     def close(self) -> list[Event]:
         events: list[Event] = []
@@ -287,7 +290,7 @@ def read_reply(body: bytes) -> list[Event]:
         return [broken("Upstream sent malformed JSON")]
     events: list[Event] = []
     if not isinstance(completion, dict) or not (completion.get("error") or completion.get("choices")):
-        return [broken("Upstream sent a reply without choices")]
+        return [broken(_NO_CHOICES)]
     if _Reading().chunk(completion, events):
         events.append(End())
     return events
@@ -300,7 +303,7 @@ def outline(value: Any) -> Outline | None:
     choices, usage = value.get("choices"), value.get("usage")
     if type(usage) is not dict or type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
         return None
-    message, finish = choices[0].get("message"), _REASON.get(choices[0].get("finish_reason") or "")
+    message, finish = choices[0].get("message"), _REASON.get(text_of(choices[0].get("finish_reason")) or "")
     if type(message) is not dict or finish is None or "stop_reason" in choices[0]:
         return None
     calls_tools = bool(message.get("tool_calls"))

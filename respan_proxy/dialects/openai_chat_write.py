@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from respan_proxy.dialects.chat import Choice, Reasoning, Text, ToolCall, assemble
 from respan_proxy.dialects.dialect import WriteContext
 from respan_proxy.dialects.events import (
@@ -32,6 +30,7 @@ from respan_proxy.dialects.events import (
     UsageReport,
 )
 from respan_proxy.dialects.faults import TRUNCATED, broken, openai_error
+from respan_proxy.dialects.lenient import json_text
 from respan_proxy.dialects.openai_chat_state import detail, google_extra
 from respan_proxy.dialects.usage import Usage
 from respan_proxy.errors import ProxyError
@@ -48,6 +47,7 @@ class _Writing:
     images: int = 0
     signature: Opaque | None = None
     refused: bool = False
+    finished: bool = False
     custom: set[int] = field(default_factory=set)
     citations: list[Citation] = field(default_factory=list)
 
@@ -134,6 +134,7 @@ class Writer:
     def _finish(self, event: Finish) -> bytes:
         pieces = [self._opened(event.choice)]
         writing = self._choices[event.choice]
+        writing.finished = True
         if writing.signature is not None:
             pieces.append(self._chunk({"extra_content": google_extra(writing.signature)}, event.choice))
         if event.reason == "filter" and event.explanation and not writing.refused:
@@ -170,10 +171,13 @@ class Writer:
         return _frame(chunk)
 
     def _last(self) -> bytes:
+        """What ends the stream; the SDKs' helpers want a reason of every choice, also where the provider gave none."""
+        unfinished = [choice for choice, writing in self._choices.items() if not writing.finished] if self._choices else [0]
+        ends = b"".join([self._finish(Finish("stop", None, choice)) for choice in unfinished])
         if self._usage is None or not self._context.include_usage:
-            return b"data: [DONE]\n\n"
+            return ends + b"data: [DONE]\n\n"
         head = self._head or self._begin(Start(None, None))
-        return _frame({**head, "choices": [], "usage": write_usage(self._usage)}) + b"data: [DONE]\n\n"
+        return ends + _frame({**head, "choices": [], "usage": write_usage(self._usage)}) + b"data: [DONE]\n\n"
 
 
 def _id(id: str | None, context: WriteContext) -> str:
@@ -196,7 +200,7 @@ def write_reply(events: Iterable[Event], context: WriteContext) -> bytes:
     if reply.usage is not None:
         told = write_usage(reply.usage).items()
         completion["usage"] = {name: value for name, value in told if not isinstance(value, dict) or any(value.values())}
-    return orjson.dumps(completion)
+    return json_text(completion)
 
 
 def _choice(choice: Choice, context: WriteContext) -> dict[str, Any]:
@@ -263,7 +267,7 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 
 
 def _frame(payload: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(payload) + b"\n\n"
+    return b"data: " + json_text(payload) + b"\n\n"
 
 
 def interruption(received: bytes, error: ProxyError, request_id: str) -> bytes:

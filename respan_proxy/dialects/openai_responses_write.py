@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from respan_proxy.dialects.dialect import WriteContext
 from respan_proxy.dialects.events import (
     Citation,
@@ -30,6 +28,7 @@ from respan_proxy.dialects.events import (
     UsageReport,
 )
 from respan_proxy.dialects.faults import TRUNCATED, broken
+from respan_proxy.dialects.lenient import json_text
 from respan_proxy.dialects.namespaces import apart
 from respan_proxy.dialects.openai_responses_shape import failed_error, frame, head, write_usage
 from respan_proxy.dialects.usage import Usage
@@ -415,7 +414,7 @@ def write_reply(events: Iterable[Event], context: WriteContext) -> bytes:
     for event in events:
         writer.feed(event)
     writer.close()
-    return orjson.dumps(writer.response())
+    return json_text(writer.response())
 
 
 def _summary(block: _Block) -> dict[str, Any]:
