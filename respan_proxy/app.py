@@ -9,6 +9,7 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import signal
 import sys
 import time
@@ -42,12 +43,15 @@ from respan_proxy.handlers.reshape import reshape
 from respan_proxy.handlers.respell import respell
 from respan_proxy.handlers.retry import retry
 from respan_proxy.handlers.send import send
+from respan_proxy.handlers.standing import Standing
 from respan_proxy.handlers.state import state, stored
 from respan_proxy.handlers.trace import Trace
 from respan_proxy.handlers.translate import translate
 from respan_proxy.handlers.translate_embeddings import translate_embeddings
 from respan_proxy.handlers.warn import warn
 from respan_proxy.loading import Settings, load
+from respan_proxy.policy.balancing import Loads
+from respan_proxy.policy.breaking import Breaker
 from respan_proxy.reporting import report
 from respan_proxy.server.banner import banner, facts
 from respan_proxy.server.house import House
@@ -80,6 +84,8 @@ class Parts:
     models: Models
     cache: Cache
     limits: Limits
+    breaker: Breaker
+    loads: Loads
     instance_id: str
 
 
@@ -103,7 +109,7 @@ def compose(config: Config, parts: Parts) -> Next:
         reshape(config, clock),
         stored(parts.writer.keeping),
         parts.cache.answers(config, parts.writer.begin),
-        fallback(config, parts.models.listed, clock),
+        fallback(config, parts.models.listed, Standing(config, parts.breaker, parts.loads, clock, random.random)),
         state(config, parts.writer.keeping),
         count_tokens,
         translate_embeddings(config),
@@ -144,7 +150,7 @@ async def running(config: Config) -> AsyncIterator[House]:
         cache = await stack.enter_async_context(Cache())
         limits = Limits()
         limits.restore(await spending(Path(config.database), time.time()))
-        parts = Parts(tokens, writer, Models(tokens.send), cache, limits, writer.instance_id)
+        parts = Parts(tokens, writer, Models(tokens.send), cache, limits, Breaker(), Loads(), writer.instance_id)
         stack.push_async_callback(parts.models.close)
 
         def adopt(changed: Config) -> Next:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from respan_proxy.config import Config, Listen, Provider, digest, parse, parse_env_file
 from respan_proxy.config.document import example, tables
 from respan_proxy.config.kinds import Unfit, literal, parse_listen
-from respan_proxy.config.options import CUSTOMER, DEPLOYMENT, KEYS, OPTIONS, PROFILES, PROVIDER, ROUTE, Option, default_of
+from respan_proxy.config.options import CUSTOMER, DEPLOYMENT, GROUP, KEYS, OPTIONS, PROFILES, PROVIDER, ROUTE, Option, default_of
 from respan_proxy.config.parsing import default_database
 from respan_proxy.dialects import DIALECTS, catalog
 from respan_proxy.dialects.profiles import MEMBERS
@@ -75,6 +75,7 @@ def test_example_uncommented_shows_every_option_of_keys_and_providers() -> None:
     assert set(shown["providers"]["openai"]["deployments"][0]) == {option.name for option in DEPLOYMENT}
     assert set(shown["routes"]["gpt-*"]) == {option.name for option in ROUTE}
     assert set(shown["customers"]["*"]) == {option.name for option in CUSTOMER}
+    assert set(shown["groups"]["everyday"]) == {option.name for option in GROUP}
     assert set(shown["keys"][0]) == {option.name for option in KEYS} - {"digest"}, "key and digest exclude each other"
     assert "# digest = " in text
     assert set(shown["profiles"][0]) == {option.name for option in PROFILES}
@@ -93,7 +94,7 @@ def test_documentation_has_the_tables_of_options() -> None:
 def test_every_option_says_why_in_one_line() -> None:
     assert all(
         option.why and "\n" not in option.why and len(option.why) <= 120
-        for option in (*OPTIONS, *KEYS, *CUSTOMER, *ROUTE, *DEPLOYMENT, *PROVIDER)
+        for option in (*OPTIONS, *KEYS, *CUSTOMER, *ROUTE, *GROUP, *DEPLOYMENT, *PROVIDER)
     )
 
 

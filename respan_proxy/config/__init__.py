@@ -1,5 +1,6 @@
 """Owns what can be configured: values with defaults, the table of options, and `parse`, which reports every mistake at once."""
 
+from respan_proxy.config.balancing import Breaker, Group, Member, Pick
 from respan_proxy.config.dotenv import parse_env_file
 from respan_proxy.config.parsing import parse
 from respan_proxy.config.values import (
@@ -31,17 +32,21 @@ __all__ = [
     "ANYTHING",
     "Allowance",
     "Auth",
+    "Breaker",
     "Budgets",
     "Cache",
     "Config",
     "Deployment",
     "Echo",
+    "Group",
     "Images",
     "Key",
     "Limits",
     "Listen",
     "Log",
+    "Member",
     "ModelRules",
+    "Pick",
     "Provider",
     "Quirks",
     "Retention",

@@ -9,7 +9,19 @@ import sys
 from textwrap import fill
 
 from respan_proxy.config.kinds import literal
-from respan_proxy.config.options import CUSTOMER, DEPLOYMENT, KEYS, OPTIONS, PROFILES, PROVIDER, ROUTE, Option, default_of, in_section
+from respan_proxy.config.options import (
+    CUSTOMER,
+    DEPLOYMENT,
+    GROUP,
+    KEYS,
+    OPTIONS,
+    PROFILES,
+    PROVIDER,
+    ROUTE,
+    Option,
+    default_of,
+    in_section,
+)
 from respan_proxy.dialects import catalog
 
 _SECTION_WHY = {
@@ -22,6 +34,7 @@ _SECTION_WHY = {
     "timeouts": "the longest waits on a provider; there is no total limit on a stream that is alive",
     "images": "images by URL, where a provider of another dialect takes bytes alone",
     "retry": "once more at the same target, before another is asked",
+    "breaker": "a target (provider, model, deployment) that fails again and again is asked last for a while",
     "cache": "answers kept in memory, for requests that ask for it",
     "echo": "the built-in provider: every dialect, no network",
     "log": "lines on stderr; never a body, never a key",
@@ -58,8 +71,13 @@ _ROUTES = """\
 # [routes."gpt-*"]
 """
 
+_GROUPS = """\
+# Models of which one is picked for each call, and the others asked when it fails. Named by load_balance_group.group_id, or as the model.
+# [groups.everyday]
+"""
+
 _DEPLOYMENTS = """
-# # Several keys or places of this provider, each a table; calls are spread over them by weight, and one that fails hands on to the next.
+# # Several keys or places of this provider, each a table; calls are spread over them (pick), and one that fails hands on to the next.
 # [[providers.openai.deployments]]
 """
 
@@ -89,6 +107,7 @@ def example(*, commented: bool = False) -> str:
     parts.append(_CUSTOMERS + _samples(CUSTOMER))
     parts.append(_MODELS)
     parts.append(_ROUTES + _samples(ROUTE))
+    parts.append(_GROUPS + _samples(GROUP))
     parts.append(_provider_head() + "# [providers.openai]\n" + _samples(PROVIDER) + _DEPLOYMENTS + _samples(DEPLOYMENT))
     parts.append(_CUSTOM)
     parts.append(_PROFILES_HEAD + "# [[profiles]]\n" + _samples(PROFILES))
@@ -104,6 +123,7 @@ def tables() -> str:
     parts.append("### `[[keys]]`: keys of our own\n\n" + _rows([(option, option.default) for option in KEYS]))
     parts.append('### `[customers."GLOB"]`: what each customer may take\n\n' + _rows([(option, option.default) for option in CUSTOMER]))
     parts.append('### `[routes."GLOB"]`: what holds for calls of a model\n\n' + _rows([(option, option.default) for option in ROUTE]))
+    parts.append("### `[groups.NAME]`: models that share calls\n\n" + _rows([(option, option.default) for option in GROUP]))
     parts.append("### `[providers.NAME]`: a provider\n\n" + _rows([(option, option.default) for option in PROVIDER]))
     parts.append(
         "### `[[providers.NAME.deployments]]`: several keys or places of a provider\n\n"

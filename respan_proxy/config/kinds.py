@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from respan_proxy.config.balancing import Member
 from respan_proxy.config.values import Listen
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -230,6 +231,20 @@ def _digest(value: object) -> str:
     return text
 
 
+def _members(value: object) -> tuple[Member, ...]:
+    if not isinstance(value, list) or not value:
+        raise Unfit
+    return tuple(_member(item) for item in value)
+
+
+def _member(item: object) -> Member:
+    if isinstance(item, str):
+        item = {"model": item}
+    if not isinstance(item, Mapping) or not item.keys() <= {"model", "weight"} or not _text(item.get("model")).strip():
+        raise Unfit
+    return Member(item["model"].strip(), _wait(item.get("weight", 1.0)))
+
+
 TEXT = Kind("a string", _text, literal)
 FLAG = Kind("true or false", _flag, literal)
 NUMBER = Kind("a number, not negative", _number, literal)
@@ -242,6 +257,7 @@ TEXTS = Kind("a list of strings", _texts, literal)
 GLOBS = Kind('a list of globs, like ["gpt-5*", "!gpt-5-mini*"]', _globs, literal)
 COMMAND = Kind('a program and its arguments, like ["gcloud", "auth", "print-access-token"]', _command, literal)
 ORIGINS = Kind('a list of origins as browsers send them: "https://host[:port]", no path, no "*"', _origins, literal)
+MEMBERS = Kind('a list of models and weights above 0, like [{ model = "gpt-4o", weight = 2 }, { model = "gpt-4.1" }]', _members, literal)
 TABLE = Kind("a table of strings", _table, literal)
 LISTEN = Kind('"HOST:PORT" or "unix:PATH"', _listen, literal)
 URL = Kind("an http:// or https:// URL without user name, query and fragment", _url, literal)

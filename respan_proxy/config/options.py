@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from respan_proxy.config.balancing import PICKS
 from respan_proxy.config.kinds import (
     COMMAND,
     COUNT,
@@ -14,6 +15,7 @@ from respan_proxy.config.kinds import (
     HEADER,
     HEADERS,
     LISTEN,
+    MEMBERS,
     NUMBER,
     ORIGINS,
     PROXY_URL,
@@ -129,6 +131,9 @@ OPTIONS = (
     Option("retry", "retry_after", NUMBER, "seconds before the first retry, then twice as long each time, where the provider does not say"),
     Option("retry", "max_wait_s", NUMBER, "a provider that asks for a longer wait is not waited for: its answer is handed on"),
     Option("retry", "budget_s", NUMBER, "all waits of a call for one target together"),
+    Option("breaker", "failures", WHOLE, "how often in a row a target fails before it rests; 0: none ever rests"),
+    Option("breaker", "span_s", SECONDS, "within how many seconds"),
+    Option("breaker", "rest_s", SECONDS, "how long it rests; then one call tries, and its success ends the rest"),
     Option("cache", "enabled", FLAG, "keep answers also of requests that do not say cache_enabled; one that says false is never kept"),
     Option("cache", "ttl_s", SECONDS, "how long an answer is kept where the request has no cache_ttl; 30 days"),
     Option("cache", "max_bytes", SIZE, "memory for kept answers, requests included; those not asked for longest go first; 0 keeps none"),
@@ -257,6 +262,14 @@ PROVIDER = (
     Option("providers.NAME", "api_version", TEXT, "Azure: the api-version in the query", default="the provider's own", sample=""),
     Option("providers.NAME", "project", TEXT, "Vertex: the Google Cloud project", default="GOOGLE_CLOUD_PROJECT", sample=""),
     Option("providers.NAME", "location", TEXT, "Vertex, Bedrock: the region", default="GOOGLE_CLOUD_LOCATION, AWS_REGION", sample=""),
+    Option(
+        "providers.NAME",
+        "pick",
+        choice(*PICKS),
+        "which of its deployments is asked first",
+        default='"weighted"',
+        sample="weighted",
+    ),
 )
 
 DEPLOYMENT = (
@@ -292,6 +305,25 @@ ROUTE = (
         "seconds until the first words (an unstreamed call: until its answer); then the next model is asked",
         default="the provider's first_byte_s",
         sample=30,
+    ),
+)
+
+GROUP = (
+    Option(
+        "groups.NAME",
+        "models",
+        MEMBERS,
+        "the models, each with its weight",
+        default="required",
+        sample=({"model": "gpt-4o", "weight": 2}, {"model": "claude-sonnet-4-5", "weight": 1}),
+    ),
+    Option(
+        "groups.NAME",
+        "pick",
+        choice(*PICKS),
+        "by weight, by how quick they were, by calls in flight, or one after the other",
+        default='"weighted"',
+        sample="weighted",
     ),
 )
 
@@ -331,7 +363,16 @@ PROFILES = (
     _profile("replays_reasoning", FLAG, "wants its reasoning_content back in turns that call tools", "false", False),
 )
 
-SECTIONS = (*dict.fromkeys(option.section for option in OPTIONS), "keys", "customers", "models", "routes", "providers", "profiles")
+SECTIONS = (
+    *dict.fromkeys(option.section for option in OPTIONS),
+    "keys",
+    "customers",
+    "models",
+    "routes",
+    "groups",
+    "providers",
+    "profiles",
+)
 
 
 def default_of(option: Option) -> object:

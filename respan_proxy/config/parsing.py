@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
+from respan_proxy.config.balancing import Group
 from respan_proxy.config.kinds import Unfit
-from respan_proxy.config.options import CUSTOMER, FLAT, KEYS, OPTIONS, PROFILES, ROUTE, SECTIONS, Option, in_section
+from respan_proxy.config.options import CUSTOMER, FLAT, GROUP, KEYS, OPTIONS, PROFILES, ROUTE, SECTIONS, Option, in_section
 from respan_proxy.config.provider_tables import PREFIX, ProviderTables, dormant
 from respan_proxy.config.reading import Reader, did_you_mean, quoted, variable_name
 from respan_proxy.config.values import Allowance, Config, Key, ModelRules, digest
@@ -85,6 +86,7 @@ class _Parser:
             customers=self._customers(),
             models=self._models(),
             routes=self._routes(),
+            groups=self._groups(),
             providers=ProviderTables(self.reader).providers(config),
         )
         config = replace(config, profiles=tuple(self._profiles(config)), dormant=dormant(config))
@@ -211,6 +213,28 @@ class _Parser:
             self.reader.unknown(table, [option.name for option in options], where)
             said = {option.name: self.reader.read(table, option, f"{where}.{option.name}") for option in options}
             yield str(glob), {name: value for name, value in said.items() if value is not None}
+
+    # [groups.NAME]
+
+    def _groups(self) -> dict[str, Group]:
+        found: dict[str, Group] = {}
+        tables = self.reader.table("groups")
+        for name, table in tables.items():
+            where = f"groups.{quoted(name)}"
+            if not isinstance(table, Mapping):
+                self.reader.complain(where, table, "a table of options")
+                continue
+            self.reader.unknown(table, [option.name for option in GROUP], where)
+            said = {option.name: self.reader.read(table, option, f"{where}.{option.name}") for option in GROUP}
+            if said["models"] is None:
+                if "models" not in table:
+                    self.reader.complain(f"{where}.models", None, next(option.kind.expected for option in GROUP if option.name == "models"))
+                continue
+            for member in said["models"]:
+                if member.model in tables:
+                    self.reader.complain(f"{where}.models", member.model, "models: a group holds no groups")
+            found[str(name)] = Group(str(name), said["models"], said["pick"] or "weighted")
+        return found
 
     # [[profiles]]
 

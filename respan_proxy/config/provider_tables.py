@@ -127,6 +127,7 @@ class ProviderTables:
             project=project,
             location=location,
             deployments=deployments,
+            pick=value["pick"] or "weighted",
             placed=bool(place) and base_url != row.base_url,
         )
 

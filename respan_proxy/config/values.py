@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Any, Literal
 from urllib.parse import quote
 
+from respan_proxy.config.balancing import Breaker, Group, Pick
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import NOTHING, Globs
 from respan_proxy.dialects.profiles import Rule, profile_of
@@ -232,6 +233,8 @@ class Provider:
     location: str = ""
     deployments: tuple[Deployment, ...] = ()
     """Where there are several keys or places: all of them; a `key` beside them is one too, named `default`."""
+    pick: Pick = "weighted"
+    """Which of the deployments is asked first."""
     placed: bool = False
     """Its base URL is the user's own, not the one we know."""
     built_in: bool = False
@@ -435,6 +438,7 @@ class Config:
     timeouts: Timeouts = Timeouts()
     images: Images = Images()
     retry: Retry = Retry()
+    breaker: Breaker = field(default_factory=Breaker)
     cache: Cache = Cache()
     echo: Echo = Echo()
     log: Log = Log()
@@ -443,6 +447,7 @@ class Config:
     """By globs on `customer_identifier`; each customer has the whole of it."""
     models: Mapping[str, str] = field(default_factory=dict)
     routes: tuple[ModelRules, ...] = ()
+    groups: Mapping[str, Group] = field(default_factory=dict)
     providers: Mapping[str, Provider] = field(default_factory=dict)
     dormant: Mapping[str, Provider] = field(default_factory=dict, repr=False, compare=False)
     """Providers that are known and not configured: there only for a request that brings what they lack."""

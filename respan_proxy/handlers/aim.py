@@ -1,23 +1,28 @@
 """Where a call may go: the model's name decides the provider, the provider decides whose credential travels along.
 
-Out of the models to ask come targets, one at a time: a provider may have several deployments, and a name may lead nowhere.
+Out of the models to ask come targets, one at a time: a choice among models and a provider's deployments are put in the order of their
+pick, a target that rests comes last, and a name may lead nowhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import DIALECTS
 from respan_proxy.dialects.crossing import offers_search
-from respan_proxy.errors import ProxyError, TooLarge
+from respan_proxy.errors import ProxyError, TooLarge, UnknownModel
 from respan_proxy.exchange import NO_PROFILE, Exchange, Target
 from respan_proxy.handlers.send import bound
+from respan_proxy.handlers.standing import Standing, key_of, told
 from respan_proxy.policy import brought, routing
+from respan_proxy.policy.balancing import Key
 from respan_proxy.policy.brought import NOTHING_BROUGHT, Brought
 from respan_proxy.policy.credentials import accesses
-from respan_proxy.policy.planning import renamed
+from respan_proxy.policy.grouping import Item, stored
+from respan_proxy.policy.planning import Ask, renamed
 from respan_proxy.policy.routing import Route
 from respan_proxy.respan.endpoints import Endpoint
 
@@ -36,41 +41,108 @@ class PassedOver:
 
     model: str | None
     refusal: ProxyError
+    place: int = 0
 
     def __str__(self) -> str:
         return f"{self.model} was passed over: {self.refusal}"
 
 
+@dataclass(frozen=True, slots=True)
+class Aimed:
+    """A view of the exchange for one target. `place` is its place in the order that holds when nobody rests."""
+
+    view: Exchange
+    key: Key
+    place: int
+    is_fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rests:
+    """A target that is asked last; what rows say of it."""
+
+    said: str
+
+    def __str__(self) -> str:
+        return f"{self.said}; it is asked last"
+
+
+_Way = tuple[str | None, Route, Target]
+_weight = attrgetter("weight")
+
+
 class Aim:
     """`listed` gives the models that providers are known to list, by provider name: the same object as long as they are the same."""
 
-    def __init__(self, config: Config, listed: Listed, clock: Callable[[], float]) -> None:
+    def __init__(self, config: Config, listed: Listed, standing: Standing) -> None:
         self._config = config
+        self._standing = standing
         self._listed = listed
-        self._clock = clock
+        self._clock = standing.clock
         self._known: dict[_Key, Route] = {}
         self._known_with = listed()
 
-    def views(self, exchange: Exchange, models: Iterable[str | None]) -> Iterator[Exchange | PassedOver]:
-        """A view of the exchange for each target in turn, its attempt begun when it is asked for.
+    def views(self, exchange: Exchange, asks: Iterable[Ask]) -> Iterator[Aimed | PassedOver | Rests]:
+        """A view of the exchange for each target in turn, its attempt begun when it is asked for; those that rest at the end.
 
         Raises RequestRejected when the credentials that the request brings are no such.
         """
+        standing = self._standing
         own = brought.read(exchange.params.values, self._config, may_place=exchange.caller.is_admin)
-        for model in models:
-            try:
-                found = self._targets(exchange, model, own)
-            except ProxyError as refusal:
-                yield PassedOver(model, refusal)
-                continue
-            for way, target in found:
-                yield self._toward(exchange, model, way, target)
+        resting: list[tuple[Key, int, bool, _Way]] = []
+        place = 0
+        for ask in asks:
+            for found in self._ways(exchange, ask, own):
+                if isinstance(found, PassedOver):
+                    yield replace(found, place=place)
+                    place += 1
+                    continue
+                key = key_of(found[2])
+                if standing.may_ask(key):
+                    yield Aimed(self._toward(exchange, *found), key, place, ask.is_fallback)
+                else:
+                    resting.append((key, place, ask.is_fallback, found))
+                    if (rest := standing.rest(key)) is not None:
+                        yield Rests(told(found[2], rest))
+                place += 1
+        for key, place, is_fallback, found in resting:
+            yield Aimed(self._toward(exchange, *found), key, place, is_fallback)
 
-    def _targets(self, exchange: Exchange, model: str | None, own: Brought) -> list[tuple[Route, Target]]:
-        """Every way to a model. Raises what refuses it: unknown, without a credential, too large."""
+    def _ways(self, exchange: Exchange, ask: Ask, own: Brought) -> Iterator[_Way | PassedOver]:
+        """The ways to what is asked for, in the order of the picks."""
+        choice = ask.choice
+        if choice is None and self._config.groups and ask.model is not None and (group := self._config.groups.get(ask.model)) is not None:
+            choice = stored(group)
+        if choice is None:
+            for way in self._found(exchange, ask.model, own, ask.excluded):
+                yield way if isinstance(way, PassedOver) else (ask.model, *way)
+            return
+        items = choice.items
+        found = [list(self._found(exchange, item.model, _with(item, own), ask.excluded)) for item in items]
+        if len(items) > 1:
+            keys = [key_of(first[1]) if not isinstance(first := ways[0], PassedOver) else None for ways in found]
+            places = self._standing.order(choice.pick, f"groups.{choice.name}", [item.weight for item in items], keys)
+        else:
+            places = [0]
+        for place in places:
+            for way in found[place]:
+                yield way if isinstance(way, PassedOver) else (items[place].model, *way)
+
+    def _found(
+        self, exchange: Exchange, model: str | None, own: Brought, excluded: frozenset[str]
+    ) -> Iterable[tuple[Route, Target] | PassedOver]:
+        try:
+            return self._targets(exchange, model, own, excluded)
+        except ProxyError as refusal:
+            return [PassedOver(model, refusal)]
+
+    def _targets(self, exchange: Exchange, model: str | None, own: Brought, excluded: frozenset[str]) -> list[tuple[Route, Target]]:
+        """Every way to a model, in the order of the provider's pick. Raises what refuses it: unknown, without a credential, too large."""
         endpoint, config = exchange.endpoint, self._config
         way = self._decided(exchange, model) if own is NOTHING_BROUGHT else self._brought(exchange, model, own)
         provider = way.provider
+        if provider.name in excluded:
+            raise UnknownModel(f"its provider {provider.name!r} is excluded (exclude_providers)", param="exclude_providers")
         _refuse_too_large(exchange, provider)
         crosses, document = not provider.speaks(endpoint.dialect, way.model), exchange.document
         searches = crosses and document is not None and offers_search(document.members)
@@ -80,10 +152,16 @@ class Aim:
             return [(way, Target(provider, dialect, way.model, stands_in=way.stands_in, profile=profile))]
         sent = renamed(way.model, model, provider.name, exchange.params.values)
         ways = accesses(provider, sent, (model, way.model), exchange.caller, config, endpoint.dialect, own)
-        return [
+        targets = [
             (way, Target(one.provider, dialect, sent, one.secret, one.is_callers, profile=profile, deployment=one.deployment))
             for one in ways
         ]
+        if len(targets) == 1:
+            return targets
+        # A customer's own are weighted, whatever ours are.
+        pick = "weighted" if ways[0].is_callers else provider.pick
+        keys = [key_of(target) for _, target in targets]
+        return [targets[place] for place in self._standing.order(pick, f"providers.{provider.name}", [*map(_weight, ways)], keys)]
 
     def _decided(self, exchange: Exchange, model: str | None) -> Route:
         """`routing.route`, with its decisions kept until what providers list changes."""
@@ -135,6 +213,11 @@ class Aim:
             view.edits.replace.pop("stream_options", None)
         view.model = model
         return view
+
+
+def _with(item: Item, own: Brought) -> Brought:
+    """What the request brings, and what this item does."""
+    return own if item.credentials is None else replace(own, item=item.credentials)
 
 
 def _refuse_too_large(exchange: Exchange, provider: Provider) -> None:

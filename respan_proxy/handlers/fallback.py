@@ -1,70 +1,130 @@
 """Targets are asked in turn until one answers, each through a view of the exchange of its own.
 
-If all fail, the caller hears what the first one said.
+If all fail, the caller hears what the first one in the order said.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
 
 from respan_proxy.config import Config
 from respan_proxy.errors import ProxyError, UpstreamUnavailable
 from respan_proxy.exchange import Exchange, Handler, Next, Reply
-from respan_proxy.handlers.aim import Aim, Listed, PassedOver
+from respan_proxy.handlers.aim import Aim, Aimed, Listed, PassedOver, Rests
 from respan_proxy.handlers.blame import blame
 from respan_proxy.handlers.send import bound
-from respan_proxy.policy import planning
-from respan_proxy.policy.retrying import failure
+from respan_proxy.handlers.standing import Standing
+from respan_proxy.policy import grouping, planning
+from respan_proxy.policy.retrying import Failure, failure
 
 # Said when another than the model that was asked for answered.
 ANSWERED_BY_FALLBACK = "model:answered_by_fallback"
+
+# Said when the request's own `model` is none of those among which its load balancing chooses.
+OVERRIDDEN = "model:overridden_by_load_balance"
 
 # What another target can do as well.
 _FALLS_BACK = frozenset({"generate", "embed", "count"})
 
 
-def fallback(config: Config, listed: Listed, clock: Callable[[], float]) -> Handler:
-    aim = Aim(config, listed, clock)
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A model that led nowhere, or a target that was asked; `place` is its place in the order that holds when nobody rests."""
+
+    place: int
+    outcome: Reply | ProxyError
+    aimed: Aimed | None = None
+
+
+_place = attrgetter("place")
+
+
+def fallback(config: Config, listed: Listed, standing: Standing) -> Handler:
+    aim = Aim(config, listed, standing)
 
     async def handler(exchange: Exchange, call_next: Next) -> Reply:
         if exchange.endpoint.kind not in _FALLS_BACK or exchange.endpoint.is_relay:
-            return await _once(exchange, aim, call_next)
-        values, rules = exchange.params.values, config.rules(exchange.model)
+            return await once(exchange, call_next)
+        values = exchange.params.values
+        choice = grouping.read(values, config, may_place=exchange.caller.is_admin)
+        rules = config.rules(exchange.model if choice is None or choice.name is None else choice.name)
+        if choice is not None:
+            if exchange.model not in (None, choice.name, *(item.model for item in choice.items)):
+                exchange.warnings.append(OVERRIDDEN)
+            if exchange.row is not None:
+                exchange.row.load_balance_group_id = choice.name
+        elif exchange.row is not None and exchange.model in config.groups:
+            exchange.row.load_balance_group_id = exchange.model
         patience_s = planning.first_token_s(values, rules)
-        tried: list[tuple[Exchange | None, Reply | ProxyError]] = []
+        # A caller that is in a hurry tells nothing of the target's health.
+        in_a_hurry = "first_token_timeout" in values
+        stays = values.get("disable_fallback") is True
+        tried: list[_Tried] = []
         passed_over: list[str] = []
-        for view in aim.views(exchange, planning.names(exchange.model, values, rules)):
-            if isinstance(view, PassedOver):
-                passed_over.append(str(view))
-                tried.append((None, view.refusal))
-                failed = failure(view.refusal)
+        for found in aim.views(exchange, planning.plan(exchange.model, values, rules, choice)):
+            if isinstance(found, Rests):
+                passed_over.append(str(found))
+                continue
+            if isinstance(found, PassedOver):
+                passed_over.append(str(found))
+                tried.append(_Tried(found.place, found.refusal))
+                failed = failure(found.refusal)
+            elif stays and found.is_fallback and any(before.aimed is not None for before in tried):
+                break
             else:
-                target, attempt = bound(view)
-                attempt.notes += passed_over
+                bound(found.view)[1].notes += passed_over
                 passed_over.clear()
-                outcome = await _within(patience_s, call_next, view)
-                failed = failure(outcome, callers_key=target.secret_is_callers)
+                outcome, failed = await asked(exchange, found, patience_s, call_next, in_a_hurry=in_a_hurry)
+                this = _Tried(found.place, outcome, found)
                 if failed is None:
-                    return _settled(exchange, view, outcome, tried)
-                tried.append((view, outcome))
+                    if found.is_fallback:
+                        found.view.warnings.append(ANSWERED_BY_FALLBACK)
+                    return _settled(exchange, this, tried, of_several=bool(tried))
+                tried.append(this)
             if failed is None or not failed.elsewhere:
                 break
         if len(tried) > 1:
             exchange.quiet_warnings += passed_over
-        return _settled(exchange, *tried[0], tried)
+        return _settled(exchange, min(tried, key=_place), tried, of_several=len(tried) > 1)
+
+    async def asked(
+        exchange: Exchange, aimed: Aimed, patience_s: float | None, call_next: Next, *, in_a_hurry: bool
+    ) -> tuple[Reply | ProxyError, Failure | None]:
+        """What came of asking this target, and whether that is a failure."""
+        view, key, begun_at = aimed.view, aimed.key, standing.clock()
+        standing.begin(key)
+        try:
+            outcome = await _within(patience_s, call_next, view)
+        except BaseException:
+            standing.left(key)
+            raise
+        failed = failure(outcome, callers_key=bound(view)[0].secret_is_callers)
+        if in_a_hurry and isinstance(outcome, _OutOfPatience):
+            standing.left(key)
+        else:
+            standing.judge(exchange, view, key, outcome, failed, begun_at)
+        return outcome, failed
+
+    async def once(exchange: Exchange, call_next: Next) -> Reply:
+        """What only one target can do: a raw relay, a file, a stored response."""
+        for found in aim.views(exchange, [planning.Ask(exchange.model)]):
+            if isinstance(found, PassedOver):
+                raise found.refusal
+            if isinstance(found, Aimed):
+                outcome, _ = await asked(exchange, found, None, call_next, in_a_hurry=False)
+                if isinstance(outcome, ProxyError):
+                    raise outcome
+                exchange.adopt(found.view)
+                return outcome
+        raise RuntimeError("a model led neither to a target nor to a refusal")
 
     return handler
 
 
-async def _once(exchange: Exchange, aim: Aim, call_next: Next) -> Reply:
-    """What only one target can do: a raw relay, a file, a stored response."""
-    view = next(aim.views(exchange, [exchange.model]))
-    if isinstance(view, PassedOver):
-        raise view.refusal
-    reply = await call_next(view)
-    exchange.adopt(view)
-    return reply
+class _OutOfPatience(UpstreamUnavailable):
+    """It had said nothing in the time that the request or the route allows."""
 
 
 async def _within(patience_s: float | None, call_next: Next, view: Exchange) -> Reply | ProxyError:
@@ -78,22 +138,16 @@ async def _within(patience_s: float | None, call_next: Next, view: Exchange) -> 
         return error
     except TimeoutError:
         said = f"provider {bound(view)[0].provider.name!r} had said nothing after {patience_s:g} s (first_token_timeout)"
-        return UpstreamUnavailable(said, may_have_run=True, status=504, kind="timeout")
+        return _OutOfPatience(said, may_have_run=True, status=504, kind="timeout")
 
 
-def _settled(
-    exchange: Exchange, view: Exchange | None, outcome: Reply | ProxyError, tried: list[tuple[Exchange | None, Reply | ProxyError]]
-) -> Reply:
+def _settled(exchange: Exchange, this: _Tried, tried: list[_Tried], *, of_several: bool) -> Reply:
     """This is what the caller hears; each of several tries says in the row why it failed."""
-    is_first = not tried or tried[0][1] is outcome
-    if view is not None:
-        exchange.adopt(view)
-        if not is_first and view.model != exchange.model:
-            exchange.warnings.append(ANSWERED_BY_FALLBACK)
-    if len(tried) > 1 or not is_first:
-        for before, why in tried:
-            if before is not None:
-                blame(before, why)
-    if isinstance(outcome, ProxyError):
-        raise outcome
-    return outcome
+    if this.aimed is not None:
+        exchange.adopt(this.aimed.view)
+    for before in tried if of_several else ():
+        if before.aimed is not None:
+            blame(before.aimed.view, before.outcome)
+    if isinstance(this.outcome, ProxyError):
+        raise this.outcome
+    return this.outcome

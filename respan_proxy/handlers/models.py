@@ -90,7 +90,7 @@ class Models:
             for model in models:
                 found.setdefault(model.id, model)
 
-        add(Model(name, "respan_proxy") for name in config.models)
+        add(Model(name, "respan_proxy") for name in (*config.models, *config.groups))
         for provider in config.providers.values():
             if not provider.usable:
                 continue

@@ -57,26 +57,35 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What a request brings, in the order in which it counts: for exactly this model, for this model, for the provider."""
+    """What a request brings, in the order in which it counts: for exactly this model, for an item, for this model, for the provider."""
 
     override: Mapping[str, Credential] = field(default_factory=dict)
+    item: Mapping[str, Credential] | Credential | None = None
+    """What an item of a load-balancing list brings for its own model: one credential, or one by provider."""
     by_model: Mapping[str, Credential] = field(default_factory=dict)
     shares: tuple[Share, ...] = ()
 
-    def for_model(self, *names: str | None) -> Credential | None:
-        """The credential for a model that is asked for under one of these names."""
-        for table in (self.override, self.by_model):
-            for name in names:
-                if name is not None and (found := table.get(name)) is not None:
-                    return found
-        return None
+    def for_model(self, *names: str | None, provider: str | None = None) -> Credential | None:
+        """The credential for a model that is asked for under one of these names, at `provider` if that is known already."""
+        if (found := _first(self.override, names)) is not None:
+            return found
+        if isinstance(self.item, Credential):
+            return self.item
+        if self.item is not None and provider is not None and (found := self.item.get(provider)) is not None:
+            return found
+        return _first(self.by_model, names)
 
     def for_provider(self, provider: str, model: str | None) -> list[tuple[Share, Credential]]:
         return [(share, found) for share in self.shares if (found := share.credentials.get(provider)) and share.serves(model)]
 
     @property
     def providers(self) -> frozenset[str]:
-        return frozenset(name for share in self.shares for name in share.credentials)
+        named = frozenset(name for share in self.shares for name in share.credentials)
+        return named.union(self.item) if isinstance(self.item, Mapping) else named
+
+
+def _first(table: Mapping[str, Credential], names: tuple[str | None, ...]) -> Credential | None:
+    return next((table[name] for name in names if name is not None and name in table), None)
 
 
 NOTHING_BROUGHT = Brought()
@@ -94,8 +103,8 @@ def read(values: Mapping[str, Any], config: Config, *, may_place: bool) -> Broug
     listed = stated if isinstance(stated, list) else [{"credentials": stated}]
     return Brought(
         reading.table(values.get("credential_override") or {}, "credential_override"),
-        reading.table(values.get("customer_api_keys") or {}, "customer_api_keys"),
-        tuple(reading.share(item, f"customer_credentials[{place}]", place, len(listed)) for place, item in enumerate(listed)),
+        by_model=reading.table(values.get("customer_api_keys") or {}, "customer_api_keys"),
+        shares=tuple(reading.share(item, f"customer_credentials[{place}]", place, len(listed)) for place, item in enumerate(listed)),
     )
 
 

@@ -73,7 +73,7 @@ def accesses(
     What the request brings comes first: for the model, then for the provider; then what is configured, then the caller's own key.
     MissingCredentials (424) when there is none.
     """
-    if (found := brought.for_model(*names)) is not None:
+    if (found := brought.for_model(*names, provider=provider.name)) is not None:
         return [_with(provider, found, "customer")]
     if shares := brought.for_provider(provider.name, model):
         return [_with(provider, one, share.name, share.weight) for share, one in shares]

@@ -3,31 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from respan_proxy.config import ModelRules
 from respan_proxy.dialects import catalog
 from respan_proxy.errors import RequestRejected
+from respan_proxy.policy.grouping import Balanced
 
 # More would be a mistake: each may take minutes.
 MOST_FALLBACKS = 32
 
 
-def names(model: str | None, values: Mapping[str, Any], rules: ModelRules) -> tuple[str | None, ...]:
-    """The models to ask in turn, each once: the request's own, then what it or the configuration falls back to.
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One thing to ask for: a model, or a choice among several. `excluded`: providers that are not to answer it."""
+
+    model: str | None
+    choice: Balanced | None = None
+    is_fallback: bool = False
+    excluded: frozenset[str] = frozenset()
+
+
+def plan(model: str | None, values: Mapping[str, Any], rules: ModelRules, choice: Balanced | None = None) -> tuple[Ask, ...]:
+    """What to ask for in turn, each once: the request's own model or choice, then what it or the configuration falls back to.
 
     `values` are Respan's parameters: `fallback_models` wins over `models`, and both over the configuration; `models` without a `model` is
-    the list itself; `disable_fallback` leaves the first alone. RequestRejected names an entry that is no model's name.
+    the list itself, the router's; `disable_fallback` leaves the request's own model or choice alone. `exclude_models` and
+    `exclude_providers` thin out `models` and nothing else.
+    RequestRejected names an entry that is no model's name, and a list of which nothing is left.
     """
     listed = _listed(values, "models")
-    if model is None and listed:
-        model, listed = listed[0], listed[1:]
+    excluded: frozenset[str] = frozenset()
+    if listed:
+        unwanted = _listed(values, "exclude_models")
+        kept = tuple(name for name in listed if name not in unwanted and name.partition("/")[2] not in unwanted)
+        if model is None and choice is None and not kept:
+            raise RequestRejected("models: found none that exclude_models leaves, expected one at least", param="models")
+        listed, known = kept, catalog.names()
+        excluded = frozenset(known.get(name.strip().lower(), name) for name in _listed(values, "exclude_providers"))
+    named = _listed(values, "fallback_models")
+    if model is None and choice is None and listed:
+        names = dict.fromkeys((*listed[1:], *named))
+        return (Ask(listed[0], None, False, excluded), *(Ask(name, None, True, excluded if name in listed else _NOBODY) for name in names))
+    first = Ask(model, choice)
     if values.get("disable_fallback") is True:
-        return (model,)
-    further = _listed(values, "fallback_models") or listed or rules.fallback_models
-    if not further:
-        return (model,)
-    return tuple(dict.fromkeys((model, *further)))
+        return (first,)
+    if not named and listed:
+        return (first, *(Ask(name, None, True, excluded) for name in dict.fromkeys(listed) if choice is not None or name != model))
+    further = named or rules.fallback_models
+    return (first, *(Ask(name, None, True) for name in dict.fromkeys(further) if choice is not None or name != model))
+
+
+_NOBODY: frozenset[str] = frozenset()
 
 
 def renamed(model: str | None, asked: str | None, provider: str, values: Mapping[str, Any]) -> str | None:

@@ -89,6 +89,7 @@ class Row:
     model: str | None = None
     provider_id: str | None = None
     deployment_name: str | None = None
+    load_balance_group_id: str | None = None
     environment: str | None = None
     organization_key_id: str | None = None
     organization_key_name: str | None = None
