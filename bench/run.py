@@ -141,12 +141,13 @@ def post(path: str, members: dict[str, object], sdk: str) -> bytes:
     return head.encode() + body
 
 
-def request(model: str, *, stream: bool = False, messages: list[dict[str, object]] | None = None) -> bytes:
-    """One whole HTTP request, as an SDK would send it."""
+def request(model: str, *, stream: bool = False, messages: list[dict[str, object]] | None = None, **more: object) -> bytes:
+    """One whole HTTP request, as an SDK would send it, with `more` members."""
     members: dict[str, object] = {
         "model": model,
         "messages": messages or [{"role": "system", "content": "Be brief."}, {"role": "user", "content": SENTENCE * 4}],
         "temperature": 0.2,
+        **more,
     }
     if stream:
         members["stream"] = True
@@ -201,7 +202,7 @@ def first_byte_ms(job: Job, cpu_s: float) -> float:
 class Scenario:
     """`count` requests over `connections` connections, and what is read from a run. A count is (full, quick).
 
-    `asked_of_relay`: where the product translates, what makes the provider give the relay the answer that it gives the product.
+    `asked_of_relay`: where the product translates or remembers, what makes the provider give the relay the same answer.
     """
 
     name: str
@@ -265,6 +266,25 @@ SCENARIOS = [
             ("messages -> OpenAI, 1 chunk", message(SHORT, stream=True), request(SHORT, stream=True)),
         )
     ),
+    Scenario(
+        "a hit in the cache, 32 at once",
+        request(UNARY, cache_enabled=True),
+        32,
+        (4000, 1000),
+        (5, 2),
+        {"CPU us/request": cpu_us, "requests/s": per_second},
+        asked_of_relay=SMALL,
+    ),
+    # Never kept, and so shared each time anew by those who ask at the moment.
+    Scenario(
+        "20 identical at once, sharing calls",
+        request(UNARY, cache_enabled=True, cache_ttl=0),
+        20,
+        (4000, 1000),
+        (5, 2),
+        {"CPU us/request": cpu_us, "requests/s": per_second},
+        asked_of_relay=SMALL,
+    ),
 ]
 
 # 12 us: a small part of what a chunk of a paced stream costs in any gateway (35 to 50 us, measured).
@@ -275,6 +295,9 @@ SLOPES = [
 # A translated call beside a relay of the provider's own bytes.
 MOST_TRANSLATED = 2.2
 TRANSLATED = "chat -> Claude, unary, 32 at once"
+# A hit beside the product's own relayed call.
+MOST_HIT = 0.5
+HIT, RELAYED = "a hit in the cache, 32 at once", "unary, 32 at once"
 
 Figures = dict[tuple[str, str], dict[str, list[float]]]
 
@@ -306,9 +329,9 @@ async def run(servers: list[Server], provider_port: int, quick: bool) -> Figures
             payloads["bare relay"] = scenario.asked_of_relay
         expected = {}
         for server in servers:
-            # A translated answer has a length of its own: the first one's.
-            translated = payloads[server.name] is not payloads["bare relay"]
-            async with Pool(server.port if translated else provider_port, 1) as pool:
+            # A translated answer has a length of its own: the first one's. What is kept is kept from here on.
+            own = payloads[server.name] is not payloads["bare relay"]
+            async with Pool(server.port if own else provider_port, 1) as pool:
                 expected[server.name] = (await pool.run(payloads[server.name], 1)).last_body_bytes
         for turn in range(scenario.rounds[quick]):
             for server in servers if turn % 2 else reversed(servers):
@@ -344,6 +367,9 @@ def report(figures: Figures, quick: bool) -> None:
     translated = figures[TRANSLATED, "CPU us/request"]
     ratio = median(translated["product"]) / median(translated["bare relay"])
     print(f"{'a translated call beside a bare relay':44} {'ratio':18} {'':23} {ratio:7.2f} {'':9}   target: under {MOST_TRANSLATED}")
+    hit, relayed = figures[HIT, "CPU us/request"]["product"], figures[RELAYED, "CPU us/request"]["product"]
+    ratio = median(hit) / median(relayed)
+    print(f"{'a hit beside a relayed call':44} {'ratio':18} {'':23} {ratio:7.2f} {'':9}   target: under {MOST_HIT}")
     libraries = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "uvloop", "orjson", "aiosqlite"))
     print(f"\nPython {platform.python_version()}, {libraries}; {os.cpu_count()} processors, {platform.system()} {platform.release()}")
     print(METHOD.format(rounds="2 or 3" if quick else "4 or 5"))
