@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from respan_proxy.cli.settings import configured, settings_options
 from respan_proxy.config import Config
+
+if TYPE_CHECKING:
+    from respan_proxy.policy.routing import Route
+    from respan_proxy.respan.endpoints import Endpoint
 
 
 @click.command
@@ -33,10 +37,11 @@ def explain(ctx: click.Context, /, model: str, provider: str | None, as_json: bo
 def ways_of(model: str, config: Config, pin: str | None = None) -> list[dict[str, Any]]:
     """One entry per endpoint: `endpoint`, `dialect`, and either `refused`, or `provider`, `model`, `url`, `reason`.
 
-    `translated_to` where the provider is asked in another dialect, `profile` what is known about its model.
+    `translated_to` where the provider is asked in another dialect, `profile` what is known about its model; `url_with_tools` and
+    `translated_to_with_tools` where that depends on tools that are to be reasoned about.
     """
     from respan_proxy.errors import RequestRejected
-    from respan_proxy.policy.routing import DOORS, doors, route, spoken
+    from respan_proxy.policy.routing import DOORS, TOOLS_TO_REASON_ABOUT, doors, route, spoken
     from respan_proxy.respan.endpoints import at_provider
 
     ways = []
@@ -46,9 +51,15 @@ def ways_of(model: str, config: Config, pin: str | None = None) -> list[dict[str
             found = route(model, endpoint, config, pin=pin)
             name = found.model or model
             dialect = spoken(found.provider, endpoint, name, config)
-            path = endpoint.path if dialect == endpoint.dialect else at_provider(dialect, endpoint.kind)[0]
-            url = "in this process" if found.provider.built_in else found.provider.url(path, name, version=endpoint.version)
-            way |= {"provider": found.provider.name, "model": name, "url": url, "reason": found.reason}
+
+            def url_of(dialect: str, endpoint: Endpoint = endpoint, found: Route = found, name: str = name) -> str:
+                path = endpoint.path if dialect == endpoint.dialect else at_provider(dialect, endpoint.kind)[0]
+                return "in this process" if found.provider.built_in else found.provider.url(path, name, version=endpoint.version)
+
+            way |= {"provider": found.provider.name, "model": name, "url": url_of(dialect), "reason": found.reason}
+            with_tools = spoken(found.provider, endpoint, name, config, TOOLS_TO_REASON_ABOUT)
+            if with_tools != dialect:
+                way |= {"url_with_tools": url_of(with_tools), "translated_to_with_tools": with_tools}
             if not found.provider.built_in:
                 way["profile"] = facts_of(found.provider.name, name, config)
             if dialect != endpoint.dialect:
@@ -79,6 +90,8 @@ def told(model: str, ways: list[dict[str, Any]]) -> str:
         if "provider" in way:
             outcome = f"to {way['provider']}, as model {way['model']!r}: {way['reason']}{_facts(way.get('profile', {}))}"
             outcomes.setdefault(outcome, []).append(f"{way['endpoint']:<54}-> {way['url']}")
+            if "url_with_tools" in way:
+                outcomes[outcome].append(f"{'  with tools to reason about':<54}-> {way['url_with_tools']}")
         else:
             outcomes.setdefault(f"refused: {way['refused']}", []).append(way["endpoint"])
     return "\n".join([model, *(f"  {outcome}\n" + "\n".join(f"    {line}" for line in lines) for outcome, lines in outcomes.items())])

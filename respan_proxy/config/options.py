@@ -337,6 +337,13 @@ PROFILES = (
     _profile("models", GLOBS, 'which: globs on the name at the provider, in lower case; "!" in front excludes', '["*"]', ("qwen3*",)),
     _profile("providers", GLOBS, "at which providers", '["*"]', ("my_vllm",)),
     _profile("dialect", choice(*DIALECTS), "the dialect it is asked in, where its provider has several", "any", "openai.chat"),
+    _profile(
+        "dialect_for",
+        choice("translated", "reasoned_tools", "all"),
+        "what is asked in it: what is translated anyway; calls of its provider's other dialects too, with tools to reason about; or all",
+        '"translated"',
+        "all",
+    ),
     _profile("version", TEXT, "anthropic-version of translated requests", '"2023-06-01"', "2023-06-01"),
     _profile("sampling", FLAG, "takes temperature, top_p, top_k; at OpenAI also penalties, logprobs and logit_bias", "true", True),
     _profile("refuses", TEXTS, 'members that a translation leaves out; adds up, "-name" takes one out again', "[]", ("stop", "-verbosity")),

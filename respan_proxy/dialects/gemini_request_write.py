@@ -313,7 +313,7 @@ class _Writing:
         effort = effort_of(thinking)
         if self.profile.thinking not in ("level", "budget"):
             if effort not in (None, "none"):
-                self.losses.add("reasoning_effort")
+                self.losses.add("reasoning")
             return {}
         config: dict[str, Any] = {}
         # who asks for an effort in chat has no way to ask for thoughts, and is shown them
@@ -322,7 +322,9 @@ class _Writing:
             config["includeThoughts"] = True
         if self.profile.thinking == "level":
             if effort is not None:
-                config["thinkingLevel"] = _LEVELS[step_down(effort, self.profile.efforts)]
+                if (taken := step_down(effort, self.profile.efforts)) != effort:
+                    self.losses.add("reasoning", "clamped")
+                config["thinkingLevel"] = _LEVELS[taken]
         elif (budget := budget_of(thinking)) is not None:
             config["thinkingBudget"] = budget
         return config

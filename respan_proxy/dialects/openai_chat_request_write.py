@@ -216,7 +216,7 @@ def _sample(body: Body, request: ChatRequest, profile: Profile, losses: Losses) 
         value = getattr(request, name)
         if value is None:
             continue
-        if profile.sampling and name not in profile.refuses:
+        if profile.takes(name, body.get("reasoning_effort")) and name not in profile.refuses:
             body[name] = value
         elif value:  # a penalty of 0 and logprobs false ask for nothing
             losses.add(name)

@@ -270,6 +270,9 @@ class ChatRequest:
 
 # ------------------------------------------------------------------------------------------------------------- who is asked
 
+# What `Profile.sampling_efforts` is about.
+_SAMPLING_AT_EFFORTS = frozenset({"temperature", "top_p", "logprobs", "top_logprobs"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
@@ -293,6 +296,9 @@ class Profile:
     """Reasoning efforts at which it takes temperature, top_p and logprobs although it rejects them else; "": none was said."""
     dialect: str | None = None
     """The dialect it is asked in where its provider has several; None: any."""
+    dialect_for: Literal["translated", "reasoned_tools", "all"] = "translated"
+    """Which requests are asked in `dialect`: those that must be translated anyway; also those with tools that are to be reasoned about;
+    all, since its provider answers 404 elsewhere. Raw relays never."""
     thinking: Literal["adaptive", "budget", "level", "none"] | None = None
     """The form of its thinking: Claude `adaptive` (default) or `budget`; Gemini `level` or `budget`; OpenAI by effort unless `none`."""
     thinking_default_on: bool = False
@@ -319,6 +325,14 @@ class Profile:
     """`nine`: exactly nine letters and digits (Mistral)."""
     replays_reasoning: bool = False
     """Wants `reasoning_content` back in turns that call tools (DeepSeek, xAI)."""
+
+    def takes(self, name: str, effort: str | None) -> bool:
+        """Whether it takes a member of sampling while it reasons with `effort` (None: none was said)."""
+        return self.sampling or self.samples(name, effort)
+
+    def samples(self, name: str, effort: str | None) -> bool:
+        """Whether it takes, at this effort, what it rejects at others."""
+        return name in _SAMPLING_AT_EFFORTS and (effort or "") in self.sampling_efforts
 
 
 # ------------------------------------------------------------------------------------------------------------- what got lost

@@ -20,6 +20,7 @@ from respan_proxy.dialects.request import (
     Attachment,
     ChatRequest,
     Custom,
+    Effort,
     FileRef,
     Function,
     HostedBlock,
@@ -297,8 +298,9 @@ class _Writing:
             members["max_output_tokens"] = max(within(request.max_tokens, self.profile, self.losses), _MIN_TOKENS)
             if request.max_tokens < _MIN_TOKENS:
                 self.losses.add("max_tokens", f"raised_to_{_MIN_TOKENS}")
+        effort = self.effort()
         for name, value in (("temperature", request.temperature), ("top_p", request.top_p)):
-            if value is not None and not self.profile.sampling:
+            if value is not None and not self.profile.takes(name, effort):
                 self.losses.add(name)
             elif value is not None:
                 members[name] = value
@@ -312,7 +314,7 @@ class _Writing:
         ):
             if lost not in (None, (), {}) and (name == "seed" or lost != 0):
                 self.losses.add(name)
-        if request.logprobs and not self.profile.sampling:
+        if request.logprobs and not self.profile.takes("logprobs", effort):
             self.losses.add("logprobs")
         elif request.logprobs and request.top_logprobs is not None:
             members["top_logprobs"] = request.top_logprobs
@@ -338,6 +340,11 @@ class _Writing:
         told: dict[str, Any] = {"type": "json_schema", "name": _schema_name(name), "schema": output.schema, "strict": strict}
         return {**told, "description": output.description} if output.description else told
 
+    def effort(self) -> Effort | None:
+        """As it is told to the model; None: not at all."""
+        effort = effort_of(self.request.thinking) if self.request.thinking else None
+        return None if effort is None or self.profile.thinking == "none" else step_down(effort, self.profile.efforts)
+
     def reasoning(self) -> dict[str, Any]:
         thinking = self.request.thinking
         if thinking is None:
@@ -345,9 +352,11 @@ class _Writing:
         effort = effort_of(thinking)
         if self.profile.thinking == "none":
             if effort not in (None, "none"):
-                self.losses.add("reasoning_effort")
+                self.losses.add("reasoning")
             return {}
-        told: dict[str, Any] = {"effort": step_down(effort, self.profile.efforts)} if effort is not None else {}
+        if (taken := self.effort()) != effort:
+            self.losses.add("reasoning", "clamped")
+        told: dict[str, Any] = {"effort": taken} if taken is not None else {}
         return {**told, "summary": "auto"} if thinking.visible and effort != "none" else told
 
     def include(self) -> list[str]:
@@ -355,7 +364,7 @@ class _Writing:
         include = [word for word in own if isinstance(word, str)] if isinstance(own, list) else []
         if self.profile.encrypted_reasoning:
             include.append("reasoning.encrypted_content")
-        if self.request.logprobs and self.profile.sampling:
+        if self.request.logprobs and self.profile.takes("logprobs", self.effort()):
             include.append("message.output_text.logprobs")
         return list(dict.fromkeys(include))
 

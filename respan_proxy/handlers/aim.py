@@ -12,7 +12,6 @@ from operator import attrgetter
 
 from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import DIALECTS
-from respan_proxy.dialects.crossing import offers_search
 from respan_proxy.errors import ProxyError, TooLarge, UnknownModel
 from respan_proxy.exchange import NO_PROFILE, Exchange, Target
 from respan_proxy.handlers.send import bound
@@ -25,6 +24,7 @@ from respan_proxy.policy.grouping import Item, stored
 from respan_proxy.policy.planning import Ask, renamed
 from respan_proxy.policy.routing import Route
 from respan_proxy.respan.endpoints import Endpoint
+from respan_proxy.wire.json_edit import Document
 
 PIN_HEADER = "X-Respan-Route-Provider"
 
@@ -144,9 +144,8 @@ class Aim:
         if provider.name in excluded:
             raise UnknownModel(f"its provider {provider.name!r} is excluded (exclude_providers)", param="exclude_providers")
         _refuse_too_large(exchange, provider)
-        crosses, document = not provider.speaks(endpoint.dialect, way.model), exchange.document
-        searches = crosses and document is not None and offers_search(document.members)
-        dialect = DIALECTS[routing.spoken(provider, endpoint, way.model, config, searches=searches)]
+        members = exchange.document.members if isinstance(exchange.document, Document) else routing.NO_MEMBERS
+        dialect = DIALECTS[routing.spoken(provider, endpoint, way.model, config, members)]
         profile = config.profile(provider.name, way.model) if way.model is not None else NO_PROFILE
         if provider.built_in:
             return [(way, Target(provider, dialect, way.model, stands_in=way.stands_in, profile=profile))]

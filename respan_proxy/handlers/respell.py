@@ -29,9 +29,6 @@ _DEFAULTS: Mapping[str, Any] = {
     "stop": [],
 }
 
-# What `Profile.sampling_efforts` is about.
-_SAMPLING = frozenset({"temperature", "top_p", "logprobs", "top_logprobs"})
-
 # Left out, they change no answer.
 _HINTS = frozenset({"prompt_cache_key", "stream_options"})
 
@@ -80,10 +77,10 @@ def adapt(edits: Edits, members: Mapping[str, Any], named: Collection[str], prof
         "user": profile.user_field,
         "safety_identifier": profile.user_field,
     }
-    samples = (members.get("reasoning_effort") or "") in profile.sampling_efforts
+    effort = members.get("reasoning_effort")
     for name in named:
         value = members[name]
-        if name in edits.remove or (samples and name in _SAMPLING):
+        if name in edits.remove or profile.samples(name, effort):
             continue
         edits.remove.add(name)
         edits.replace.pop(name, None)

@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import catalog
+from respan_proxy.dialects.crossing import offers_search
+from respan_proxy.dialects.request import Profile
 from respan_proxy.errors import MissingCredentials, RequestRejected, UnknownModel
 from respan_proxy.policy.credentials import may_forward, may_forward_anywhere, missing
 from respan_proxy.respan.endpoints import Endpoint, match
@@ -25,6 +27,9 @@ _NEED_A_MODEL = frozenset({"generate", "embed", "count"})
 
 NO_LISTS: Mapping[str, Collection[str]] = {}
 NOTHING_BROUGHT: frozenset[str] = frozenset()
+NO_MEMBERS: Mapping[str, object] = {}
+TOOLS_TO_REASON_ABOUT: Mapping[str, object] = {"tools": [{}], "reasoning_effort": "low"}
+"""The members of a request that `Profile.dialect_for` "reasoned_tools" is about, for who explains it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,19 +242,34 @@ TRANSLATED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def spoken(provider: Provider, endpoint: Endpoint, model: str | None, config: Config, *, searches: bool = False) -> str:
+def spoken(provider: Provider, endpoint: Endpoint, model: str | None, config: Config, members: Mapping[str, object] = NO_MEMBERS) -> str:
     """The dialect in which a provider is asked: the caller's where it speaks that, else the one its model wants, else the best it has.
 
-    `searches`: the request offers a search of the web, which most of OpenAI's models have in Responses alone.
+    A model that is served in one dialect alone is asked in that, whatever else its provider speaks; a search of the web most of OpenAI's
+    models have in Responses alone. `members` are the request's.
     """
-    if provider.built_in or provider.speaks(endpoint.dialect, model):
+    is_spoken = provider.speaks(endpoint.dialect, model)
+    if provider.built_in or endpoint.is_relay or (is_spoken and endpoint.kind != "generate"):
         return endpoint.dialect
     if endpoint.kind == "generate" and model is not None:
         profile = config.profile(provider.name, model)
-        wanted = "openai.responses" if searches and "web_search_options" in profile.refuses else profile.dialect
-        if wanted is not None and provider.speaks(wanted, model):
+        wanted = profile.dialect
+        if not is_spoken and "web_search_options" in profile.refuses and offers_search(members):
+            wanted = "openai.responses"
+        if wanted is not None and provider.speaks(wanted, model) and (not is_spoken or _insists(profile, members)):
             return wanted
+    if is_spoken:
+        return endpoint.dialect
     return next((dialect for dialect in TRANSLATED.get(endpoint.kind, ()) if provider.speaks(dialect, model)), endpoint.dialect)
+
+
+def _insists(profile: Profile, members: Mapping[str, object]) -> bool:
+    """Whether a model takes this request in its own dialect alone, though its provider speaks the caller's."""
+    if profile.dialect_for != "reasoned_tools":
+        return profile.dialect_for == "all"
+    # An effort that is not said is the model's own: none where it samples then.
+    effort = members.get("reasoning_effort") or ("none" if "" in profile.sampling_efforts else None)
+    return effort != "none" and bool(members.get("tools") or members.get("functions"))
 
 
 def _stand_in(provider: Provider | None, model: str | None, asked: _Asked) -> Route | None:

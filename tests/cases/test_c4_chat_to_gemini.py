@@ -101,7 +101,7 @@ async def test_c4_61_google_genai_is_answered_under_each_of_its_prefixes(
         assert provider.last.target.startswith(f"/{version or 'v1'}/models/")
 
 
-REASONING = ["o3", "o4-mini", "gpt-5", "gpt-5.1"]
+REASONING = ["o3", "o4-mini", "gpt-5", "gpt-5-mini"]
 SAMPLING = {"temperature", "top_p", "top_k", "stop", "frequency_penalty", "presence_penalty"}
 
 

@@ -82,3 +82,13 @@ def test_it_tells_what_is_known_about_the_model_the_users_own_profiles_included(
     assert "max_tokens = 7" in result.stdout and "sampling = false" in result.stdout
     profile = ways(explain("o3", "--json", OPENAI_API_KEY="sk-1"))["openai.chat"]["profile"]
     assert "seed" in profile["refuses"] and "stop" in profile["refuses"] and "structured" not in profile
+
+
+def test_it_tells_where_a_model_is_asked_that_chat_does_not_serve() -> None:
+    assert ways(explain("gpt-5-codex", "--json", OPENAI_API_KEY="sk-1"))["openai.chat"]["translated_to"] == "openai.responses"
+    luna = ways(explain("gpt-5.6-luna", "--json", OPENAI_API_KEY="sk-1"))
+    assert "translated_to" not in luna["openai.chat"] and luna["openai.chat"]["translated_to_with_tools"] == "openai.responses"
+    assert "url_with_tools" not in luna["openai.responses"]
+    shown = explain("gpt-5.6-luna", OPENAI_API_KEY="sk-1").stdout
+    [line] = [line for line in shown.splitlines() if "with tools to reason about" in line]
+    assert line.endswith("-> https://api.openai.com/v1/responses")

@@ -408,7 +408,7 @@ class TestWriting:
     def test_thinking_is_said_in_levels_or_in_tokens_never_both(self, thinking: Thinking, profile: Profile, said: Any) -> None:
         body, notices = written(asked(thinking=thinking), profile)
         assert body.get("generationConfig", {}).get("thinkingConfig") == said
-        assert notices == []
+        assert notices == (["reasoning:clamped"] if profile.efforts else [])
 
     def test_knobs_are_mapped_clamped_or_told(self) -> None:
         request = asked(
@@ -423,7 +423,7 @@ class TestWriting:
         }  # fmt: skip
         assert body["serviceTier"] == "flex"
         assert notices == [
-            "tools.strict:dropped", "temperature:clamped", "stop:truncated", "reasoning_effort:dropped", "parallel_tool_calls:dropped",
+            "tools.strict:dropped", "temperature:clamped", "stop:truncated", "reasoning:dropped", "parallel_tool_calls:dropped",
             "logit_bias:dropped", "verbosity:dropped", "user:dropped",
         ]  # fmt: skip
         _, notices = written(

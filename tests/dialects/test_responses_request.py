@@ -387,7 +387,7 @@ class TestWriting:
         request = asked(temperature=0.5, top_p=0.5, logprobs=True, top_logprobs=2, thinking=Thinking(budget=9000, visible=True))
         body, notices = written(request, Profile(sampling=False, efforts=("low", "medium")))
         assert body["reasoning"] == {"effort": "medium", "summary": "auto"}
-        assert notices == ["temperature:dropped", "top_p:dropped", "logprobs:dropped"]
+        assert notices == ["temperature:dropped", "top_p:dropped", "logprobs:dropped", "reasoning:clamped"]
         body, _ = written(request)
         assert (body["include"], body["top_logprobs"]) == (["message.output_text.logprobs"], 2)
 

@@ -232,7 +232,7 @@ def test_a_search_of_the_web_is_asked_where_the_model_has_one(model: str, dialec
     environ = {"OPENAI_API_KEY": "sk-x", "ANTHROPIC_API_KEY": "sk-ant-x"}
     config = parse({}, environ, "test.toml", {})
     found = route(model, endpoint, config)
-    assert spoken(found.provider, endpoint, found.model, config, searches=True) == dialect
+    assert spoken(found.provider, endpoint, found.model, config, {"tools": [{"googleSearch": {}}]}) == dialect
 
 
 def test_what_does_not_cross_dialects_is_refused_naming_what_does() -> None:
