@@ -83,7 +83,7 @@ class Tokens:
         headers = CIMultiDict(headers)
         headers.update(auth_headers(provider, token))
         reply = await self._upstream(provider, method, url, headers, body, streams=streams, notes=notes)
-        if reply.status >= 400 and isinstance(reply.body, bytes):
+        if isinstance(reply.body, bytes):  # whatever its status: a 200 may be an error
             reply.body = scrub(reply.body, {token})
         return reply
 

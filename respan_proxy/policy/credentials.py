@@ -99,7 +99,8 @@ def _with(provider: Provider, credential: Credential, name: str, weight: float =
         raise MissingCredentials(f"the credentials for provider {provider.name!r} name no api_base, and none is configured", param="model")
     if credential.secret is None:
         raise MissingCredentials(f"the credentials for provider {provider.name!r} hold no api_key", param="model")
-    return Access(where, credential.secret, True, name, weight)
+    # Whoever brings a secret is sent with that: a token of ours would go along to wherever they point.
+    return Access(replace(where, key=None, token_command=()), credential.secret, True, name, weight)
 
 
 def moved(provider: Provider, base_url: str, api_version: str) -> Provider:

@@ -40,8 +40,8 @@ async def start(start_proxy: StartProxy, provider: FakeProvider, *command: str) 
     return await start_proxy({"providers": {"mine": table}}, {"MINE_API_KEY": ""})
 
 
-async def ask(proxy: Proxy, model: str = "my-model") -> tuple[int, str]:
-    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+async def ask(proxy: Proxy, model: str = "my-model", **params: Any) -> tuple[int, str]:
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "hi"}], **params}
     async with aiohttp.ClientSession() as session, session.post(f"{proxy.base}/chat/completions", json=body) as answer:
         return answer.status, await answer.text()
 
@@ -115,3 +115,36 @@ def test_a_command_is_a_list_and_stands_instead_of_a_key() -> None:
             parse({"providers": {"openai": table}}, {})
         assert told in str(caught.value)
     assert parse({"providers": {"openai": {"token_command": ["x"]}}}, {}).has_provider_key
+
+
+async def test_who_brings_a_credential_is_sent_with_it_and_never_with_the_token(
+    start_proxy: StartProxy, provider: FakeProvider, runs: Path
+) -> None:
+    proxy = await start(start_proxy, provider, sys.executable, "-c", SCRIPT, str(runs))
+    for brought in (
+        {"customer_credentials": {"mine": "the-callers-own"}},
+        {"credential_override": {"my-model": {"api_key": "the-callers-own", "api_base": f"{provider.url}/elsewhere/v1"}}},
+    ):
+        assert (await ask(proxy, **brought))[0] == 200
+        assert provider.last.headers["Authorization"] == "Bearer the-callers-own"
+    assert not runs.exists(), "nobody needed a token"
+    assert provider.last.target == "/elsewhere/v1/chat/completions"
+
+
+async def test_a_deployment_with_a_key_of_its_own_is_sent_that_key(start_proxy: StartProxy, provider: FakeProvider, runs: Path) -> None:
+    table = {
+        "base_url": f"{provider.url}/v1",
+        "token_command": [sys.executable, "-c", SCRIPT, str(runs)],
+        "families": ["my-*"],
+        "deployments": [{"name": "elsewhere", "key": "the-deployments-own", "base_url": f"{provider.url}/elsewhere/v1"}],
+    }
+    proxy = await start_proxy({"providers": {"mine": table}}, {"MINE_API_KEY": ""})
+    assert (await ask(proxy))[0] == 200
+    assert provider.last.headers["Authorization"] == "Bearer the-deployments-own"
+
+
+async def test_a_token_echoed_in_a_200_that_is_an_error_stays_here(start_proxy: StartProxy, provider: FakeProvider, runs: Path) -> None:
+    proxy = await start(start_proxy, provider, sys.executable, "-c", SCRIPT, str(runs))
+    provider.will(whole({"error": {"message": "not you: ya29.secret-1", "type": "auth"}}))
+    status, text = await ask(proxy)
+    assert status >= 400 and "not you: ***" in text
