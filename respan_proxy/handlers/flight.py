@@ -89,7 +89,10 @@ class Flight:
         finally:
             self.is_over = True
             self.exchange.complete(outcome)
-            self._landed(self)
+            try:
+                self._landed(self)
+            except Exception:  # it would end the group of all flights, and the proxy with it
+                log.exception("call %s was served, but what it brought could not be kept", self.exchange.id)
             self._wake()
 
     async def _take(self, reply: Reply) -> None:
@@ -114,6 +117,12 @@ class Flight:
     async def _make_room(self) -> None:
         """Let go of what everybody has taken. Returns when the fastest caller has taken all, or little is held."""
         while self.seats:
+            for seat in [seat for seat in self.seats if seat.wants_all]:  # it takes nothing before the end, and nobody waits for it
+                seat.cut = UpstreamInterrupted("the answer is too long to be held for who wants all of it")
+                self.leave(seat)
+                seat.wake()
+            if not self.seats:
+                return
             taken = min(seat.at for seat in self.seats) - self.first
             for _, chunk in self.chunks[:taken]:
                 self.held_bytes -= len(chunk)
@@ -160,12 +169,13 @@ class Flight:
 class Seat:
     """One caller's place on a flight, and the source of the stream that it is sent (`ByteStream`)."""
 
-    __slots__ = ("_flight", "_waiting", "at", "cut", "exchange")
+    __slots__ = ("_flight", "_waiting", "at", "cut", "exchange", "wants_all")
 
     def __init__(self, flight: Flight, exchange: Exchange) -> None:
         self._flight = flight
         self.exchange = exchange
         self.at = 0
+        self.wants_all = False
         self.cut: UpstreamInterrupted | None = None
         self._waiting: asyncio.Future[None] | None = None
 
@@ -181,11 +191,15 @@ class Seat:
     async def whole(self) -> bytes | None:
         """All of the body; None when it is too long to be shared. Raises when it broke."""
         flight = self._flight
+        self.wants_all = True
+        flight.moved()
         while not flight.is_over and self.cut is None:
             await self._wait()
+        if self.cut is not None:
+            return None
         if error := flight.broke or flight.error:
             raise error
-        return flight.said() if flight.is_complete and self.cut is None else None
+        return flight.said() if flight.is_complete else None
 
     def pay(self) -> None:
         """This caller's row tells of the call."""

@@ -107,8 +107,9 @@ class Trace:
         row.latency = latency_s
         row.timestamp = exchange.request.received_at + latency_s
         attempt = exchange.answered_by
-        if attempt is not None and (attempt.ended_at is None or attempt.headers is None):
-            end_attempt(attempt, exchange, exchange.started_at + latency_s)
+        for one in exchange.attempts:
+            if one.ended_at is None or (one is attempt and one.headers is None):
+                end_attempt(one, exchange, exchange.started_at + latency_s)
         row.attempts = [told_attempt(attempt, exchange.started_at) for attempt in exchange.attempts] or None
         if exchange.outcome == "complete" and attempt is not None and attempt.error is not None and (attempt.status or 0) < 400:
             exchange.outcome = "upstream_broke"  # told by the provider itself, in its stream

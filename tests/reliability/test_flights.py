@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from respan_proxy.handlers import cache as cache_module
+from respan_proxy.handlers.entries import Entries, Entry
 from respan_proxy.handlers.flight import Flight
 from tests.conftest import Proxy
 from tests.fakes import recordings
@@ -284,3 +285,38 @@ async def test_stopping_leaves_no_task(http: aiohttp.ClientSession, provider: Fa
     async with asyncio.timeout(5):
         await received.gone.wait()
     caller.close()
+
+
+async def test_a_caller_that_waits_for_all_of_it_does_not_hang_when_the_only_reader_leaves(
+    http: aiohttp.ClientSession, proxy: Proxy, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream longer than what is held, and nobody left who takes any of it: the one who waits asks on its own."""
+    monkeypatch.setattr(cache_module, "KEPT_BYTES", 1)
+    go = asyncio.Event()
+    provider.will(streamed(go, recordings.CHAT_STREAM))
+    leader = begun(http, proxy, "chat", streams=True)
+    waiting = begun(http, proxy, "chat")
+    await seated(2)
+    leader.cancel()
+    await asyncio.wait([leader])
+    async with asyncio.timeout(5):
+        while sum(len(flight.seats) for flight in flights()) > 1:
+            await asyncio.sleep(0)
+    go.set()
+    async with asyncio.timeout(5):
+        response, told = await waiting
+    assert (response.status, json.loads(told)["choices"][0]["message"]["content"]) == (200, recordings.TEXT)
+
+
+async def test_an_answer_that_cannot_be_kept_is_given_and_harms_nobody(
+    http: aiohttp.ClientSession, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def put(self: Entries, entry: Entry) -> bool:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(Entries, "put", put)
+    async with asyncio.timeout(5):
+        for _ in range(2):
+            response, _ = await ask(http, proxy, "chat", MODELS["chat"], cache_enabled=True)
+            assert (response.status, response.headers["X-Respan-Cache"]) == (200, "MISS")
+    assert "could not be kept" in caplog.text
