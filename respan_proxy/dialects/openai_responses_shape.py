@@ -73,12 +73,27 @@ def head(id: str, context: WriteContext, model: str | None) -> dict[str, Any]:
         "temperature": echo["temperature"],
         "text": echo["text"],
         "tool_choice": echo["tool_choice"],
-        "tools": echo["tools"],
+        "tools": without_tokens(echo["tools"]),
         "top_p": echo["top_p"],
         "truncation": echo["truncation"],
         "usage": None,
         "metadata": echo["metadata"],
     }
+
+
+# What a tool of another server travels with; OpenAI's answers do not give it back.
+_TOKENS = frozenset({"authorization", "headers"})
+
+
+def without_tokens(tools: object) -> object:
+    """A response's `tools` without the credentials of other servers (`mcp`): answers are kept, and shown."""
+    if not isinstance(tools, list):
+        return tools
+    return [_tokenless(tool) if isinstance(tool, dict) and tool.get("type") == "mcp" else tool for tool in tools]
+
+
+def _tokenless(tool: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in tool.items() if name not in _TOKENS}
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from respan_proxy.dialects.openai_responses_shape import without_tokens
 from respan_proxy.dialects.responses_state import shown, without_thoughts
 from respan_proxy.errors import ProxyError, UpstreamInterrupted
 from respan_proxy.exchange import Reply
@@ -88,6 +89,8 @@ class Tell:
     def _response(self, text: bytes, response: dict[str, Any], *, is_last: bool) -> bytes:
         """A response as the caller is told it; the last one is kept."""
         members = dict(self._members)
+        if (tools := response.get("tools")) != (shown_tools := without_tokens(tools)):
+            members["tools"] = shown_tools
         if response.get("status") == "failed":
             members["store"] = False
         if response.get("id") in self._taken:

@@ -380,6 +380,22 @@ async def test_a_call_that_is_not_to_be_logged_is_kept_in_memory_alone(client: o
     assert kept(tmp_path) == []
 
 
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("name", ["anthropic", "native"])
+async def test_the_token_of_another_server_is_not_given_back_nor_kept(
+    client: openai.AsyncOpenAI, provider: FakeProvider, name: str, streams: bool
+) -> None:
+    server = {"type": "mcp", "server_label": "docs", "server_url": "https://docs.example"}
+    tools: Any = [*TOOLS, {**server, "authorization": "token-of-docs", "headers": {"X-Key": "token-of-docs"}}]
+    if name == "native":  # one that repeats what it was told
+        response = {**recordings.RESPONSE, "tools": tools}
+        done = recordings.sse({"type": "response.completed", "sequence_number": 9, "response": response})
+        provider.will(streamed([*recordings.RESPONSES_STREAM[:-1], *done]) if streams else whole(response))
+    said = await say(client, streams, model=FORGETFUL[name], input="hi", tools=tools)
+    assert "token-of-docs" not in said.model_dump_json() and "docs.example" in said.model_dump_json()
+    assert "token-of-docs" not in (await client.responses.retrieve(said.id)).model_dump_json()
+
+
 async def test_no_secret_is_kept(client: openai.AsyncOpenAI, proxy: Proxy, tmp_path: Path) -> None:
     extra = {"customer_credentials": {"anthropic": {"api_key": "sk-ant-the-canary"}}}
     first = await client.responses.create(model="chatty", input="hi", extra_body=extra)
