@@ -14,9 +14,11 @@ from multidict import CIMultiDict
 from respan_proxy.dialects import bedrock_events
 from respan_proxy.dialects.dialect import Dialect
 from respan_proxy.errors import ProxyError, RequestRejected, TooLarge, UpstreamError, UpstreamInterrupted, UpstreamUnavailable
-from respan_proxy.exchange import Attempt, Exchange, Next, Reply, Step, Stream, Target
+from respan_proxy.exchange import Attempt, Exchange, Next, Reply, Step, Stream
+from respan_proxy.handlers.keep_secrets import SCRUBBED_BYTES, secrets_of
 from respan_proxy.handlers.send import bound
 from respan_proxy.wire import aws_events, encoding, json_array, sse
+from respan_proxy.wire.headers import scrub
 
 # An error that stands instead of an answer names itself in its first words; orjson then decides.
 ERROR_WITHIN_BYTES = 400
@@ -42,7 +44,7 @@ async def judge(exchange: Exchange, call_next: Next) -> Reply:
         if kind != "generate":
             return reply
         try:
-            error = await _commit(reply, stream, target.dialect, attempt)
+            error = await _commit(reply, stream, exchange)
         except BaseException:
             await reply.aclose()
             raise
@@ -54,24 +56,27 @@ async def judge(exchange: Exchange, call_next: Next) -> Reply:
     if reply.status >= 400:
         if "Content-Encoding" in reply.headers:
             reply.body = body = _readable(reply, body)
+        # Here already: what is told of a long text is cut, and half a key would be found by nobody.
+        reply.body = body = _without_secrets(body, exchange)
         if "Content-Encoding" not in reply.headers and not _is_error_body(body):
             told = target.dialect.read_error(reply.status, body)
             return _failed(reply, body, told, target.dialect, exchange.id, attempt, status=reply.status)
         if reply.status in _WAITING and "Retry-After" not in reply.headers:
             reply.headers.update(target.dialect.read_error(reply.status, body).headers)
     elif kind in _JUDGED_KINDS:
-        error = _instead_of_answer(reply, body, target)
+        error = _instead_of_answer(reply, body, exchange)
         if error is not None:
             return _failed(reply, body, error, target.dialect, exchange.id, attempt)
     return reply
 
 
-async def _commit(reply: Reply, stream: Stream, dialect: Dialect, attempt: Attempt) -> ProxyError | None:
+async def _commit(reply: Reply, stream: Stream, exchange: Exchange) -> ProxyError | None:
     """Read until the first data frame; what was read stays in `stream.head`. Returns the error that the frame is, if it is one.
 
     A provider that does not stream and answers with one JSON object makes the reply a whole one.
     """
-    provider = attempt.target.provider.name
+    target, attempt = bound(exchange)
+    provider, dialect = target.provider.name, target.dialect
     layers: list[Step] = []
     if coding := reply.headers.get("Content-Encoding"):
         try:
@@ -107,29 +112,31 @@ async def _commit(reply: Reply, stream: Stream, dialect: Dialect, attempt: Attem
                     if not dialect.is_ping(frame) and data.strip():
                         if dialect.names_events and isinstance(frame, sse.Frame) and frame.event is None:
                             stream.steps.append(sse.Namer())
-                        return _first(data, reply, dialect, provider)
+                        return _first(data, reply, exchange)
         rest = b"".join([step.end(None) for step in (*layers, framer)])
         for frame in decoder.feed(rest) + decoder.close() if rest else ():
             stream.head.append(rest)
-            return _first(frame if isinstance(frame, str) else frame.data, reply, dialect, provider)
+            return _first(frame if isinstance(frame, str) else frame.data, reply, exchange)
     except UpstreamInterrupted as error:
         raise UpstreamUnavailable(
             f"{error.message}, before its first event", may_have_run=True, status=error.status, kind=error.kind
         ) from error
     body = b"".join(stream.head) + rest
-    return _instead_of_answer(reply, body, attempt.target) or UpstreamError(
+    return _instead_of_answer(reply, body, exchange) or UpstreamError(
         f"provider {provider!r} answered {reply.status} with a stream that holds no event"
     )
 
 
-def _first(data: str, reply: Reply, dialect: Dialect, provider: str) -> ProxyError | None:
+def _first(data: str, reply: Reply, exchange: Exchange) -> ProxyError | None:
     """The error that the first data of a stream is, if it is one."""
+    target, _ = bound(exchange)
     if not _looks_like_an_object(data):
-        return UpstreamError(f"provider {provider!r} answered {reply.status} with a stream that begins with {data[:80]!r}")
+        begins = _glimpse(data.encode(), exchange)
+        return UpstreamError(f"provider {target.provider.name!r} answered {reply.status} with a stream that begins with {begins}")
     beginning = data[:ERROR_WITHIN_BYTES]
     if len(data) > LONGEST_ERROR and '"error"' not in beginning and "failed" not in beginning:
         return None  # response.created repeats the instructions and all tools: not worth parsing
-    return dialect.first_error(data)
+    return target.dialect.first_error(data)
 
 
 async def _whole(first: bytes, stream: Stream, layers: list[Step]) -> bytes:
@@ -150,8 +157,9 @@ def _looks_like_an_object(data: str) -> bool:
     return data.startswith("{") and data.endswith("}")
 
 
-def _instead_of_answer(reply: Reply, body: bytes, target: Target) -> ProxyError | None:
+def _instead_of_answer(reply: Reply, body: bytes, exchange: Exchange) -> ProxyError | None:
     """The error that a whole body without an error's status is, or None when it is an answer."""
+    target, _ = bound(exchange)
     provider, status = target.provider.name, reply.status
     if 300 <= status < 400:
         # Followed by nobody: a client would take its key, ours, to wherever this leads.
@@ -168,11 +176,11 @@ def _instead_of_answer(reply: Reply, body: bytes, target: Target) -> ProxyError 
     if not body[:ERROR_WITHIN_BYTES].strip() and not body.strip():
         return UpstreamError(f"provider {provider!r} answered {status} with an empty body")
     if body[:ERROR_WITHIN_BYTES].lstrip()[:1] not in (b"{", b"["):
-        return UpstreamError(f"provider {provider!r} answered {status} with something that is not JSON: {_glimpse(body)}")
+        return UpstreamError(f"provider {provider!r} answered {status} with something that is not JSON: {_glimpse(body, exchange)}")
     if body[-ERROR_WITHIN_BYTES:].rstrip()[-1:] not in (b"}", b"]"):
         return UpstreamError(f"provider {provider!r} answered {status} with JSON that ends in the middle")
     if b'"error"' in body[:ERROR_WITHIN_BYTES] and _is_error_body(body):
-        return target.dialect.read_error(200, body)
+        return target.dialect.read_error(200, _without_secrets(body, exchange))
     return None
 
 
@@ -212,5 +220,9 @@ def _failed(
     return Reply(status or mapped, headers, body)
 
 
-def _glimpse(body: bytes) -> str:
-    return repr(body[:80].decode("utf-8", "replace"))
+def _glimpse(body: bytes, exchange: Exchange) -> str:
+    return repr(_without_secrets(body, exchange)[:80].decode("utf-8", "replace"))
+
+
+def _without_secrets(body: bytes, exchange: Exchange) -> bytes:
+    return scrub(body, secrets_of(exchange)) if len(body) <= SCRUBBED_BYTES else body

@@ -21,10 +21,10 @@ async def keep_secrets(exchange: Exchange, call_next: Next) -> Reply:
     reply = await call_next(exchange)
     body = reply.body
     if isinstance(body, Stream):
-        if exchange.endpoint.kind == "generate" and (secrets := _secrets(exchange)):
+        if exchange.endpoint.kind == "generate" and (secrets := secrets_of(exchange)):
             body.steps.append(Scrub(secrets))
     elif reply.status >= 400 and len(body) <= SCRUBBED_BYTES:
-        secrets = _secrets(exchange)
+        secrets = secrets_of(exchange)
         reply.body = scrub(body, secrets)
         _, attempt = bound(exchange)
         attempt.notes[:] = [scrub(note.encode(), secrets).decode() for note in attempt.notes]
@@ -33,7 +33,8 @@ async def keep_secrets(exchange: Exchange, call_next: Next) -> Reply:
     return reply
 
 
-def _secrets(exchange: Exchange) -> set[str]:
+def secrets_of(exchange: Exchange) -> set[str]:
+    """What may not be shown of what this target says: the key that it was sent, and those that it may know."""
     target, _ = bound(exchange)
     possible = (target.secret, target.provider.key, exchange.caller.credential)
     return {secret for secret in possible if secret and len(secret) >= SHORTEST_SECRET}

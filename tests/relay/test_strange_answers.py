@@ -169,6 +169,19 @@ async def test_a_key_in_an_error_of_another_shape_is_hidden_everywhere(
     assert OPENAI_KEY not in json.dumps(await row_of(proxy, response))
 
 
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(("status", "within"), [(200, 80), (401, 2000)])
+async def test_a_key_is_hidden_where_what_is_told_of_a_page_would_cut_it_in_two(
+    proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession, row_of: Any, streams: bool, status: int, within: int
+) -> None:
+    text = "x" * (within - 12) + OPENAI_KEY
+    provider.will(streamed([f"data: {text}\n\n".encode()]) if streams and status == 200 else whole(text, status))
+    response, got = await call(client, proxy, "chat", stream=streams)
+    assert response.status >= 400
+    for shown in (got.decode(), json.dumps(await row_of(proxy, response))):
+        assert OPENAI_KEY[:10] not in shown
+
+
 async def test_a_key_in_a_long_error_is_hidden_too(
     proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession, row_of: Any
 ) -> None:
