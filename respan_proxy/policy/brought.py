@@ -6,6 +6,7 @@ provider, by exact model string, by model) and of the `credentials` of a load-ba
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,9 @@ NAMES = frozenset({"customer_credentials", "credential_override", "customer_api_
 
 _SECRETS = ("api_key", "token", "access_token", "aws_bearer_token", "aws_bearer_token_bedrock")
 _PLACES = ("api_base", "base_url")
+
+# These become part of a path.
+_NAME = re.compile(r"[\w.:-]*", re.ASCII)
 
 # What we do not sign with: the bearer form is the way in.
 _SIGNING: Mapping[str, str] = {
@@ -166,8 +170,8 @@ class _Reading:
         if secret is None and base_url:
             raise MissingCredentials(f"{where}: found an api_base and no api_key for it", param=where, code="missing_credentials")
         texts = [value.get(name) or "" for name in ("api_version", "vertex_ai_project", "vertex_ai_location", "aws_region_name")]
-        if not all(isinstance(text, str) for text in texts):
-            raise _wrong(where, "strings")
+        if not all(isinstance(text, str) and _NAME.fullmatch(text) for text in texts):
+            raise _wrong(where, "names of a version, a project and a location (letters, digits, . _ : -)")
         version, project, location, region = texts
         return Credential(self._secret(secret, where), base_url, version, project, location or region)
 

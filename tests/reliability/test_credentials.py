@@ -158,6 +158,8 @@ async def test_a_key_of_the_proxys_own_goes_to_no_provider(
         ({"bedrock": {"aws_access_key_id": "AKIA", "aws_secret_access_key": MINE}}, 424, "AWS_BEARER_TOKEN_BEDROCK"),
         ({"google_vertex_ai": {"vertex_ai_credentials": {"private_key": MINE}}}, 424, "gcloud auth print-access-token"),
         ({"openai": {}}, 424, "api_key"),
+        ({"openai": {"api_key": MINE, "vertex_ai_project": "p/../../other"}}, 400, "names of a version"),
+        ({"openai": {"api_key": MINE, "api_version": "1&x=y"}}, 400, "names of a version"),
     ],
 )
 async def test_what_is_no_credential_is_refused_by_name_and_never_quoted(
