@@ -30,6 +30,7 @@ from respan_proxy.handlers.cache import Cache
 from respan_proxy.handlers.count_tokens import count_tokens
 from respan_proxy.handlers.end_streams import end_streams
 from respan_proxy.handlers.fallback import fallback
+from respan_proxy.handlers.faults import faults
 from respan_proxy.handlers.fetch_images import fetch_images
 from respan_proxy.handlers.judge import judge
 from respan_proxy.handlers.keep_secrets import keep_secrets
@@ -122,6 +123,7 @@ def compose(config: Config, parts: Parts) -> Next:
         observe(clock, config.body_bytes),
         keep_secrets,
         judge,
+        faults(config, clock),
         last=send(parts.upstream.send, echo.send, parts.instance_id, clock),
     )
 

@@ -36,6 +36,7 @@ _SECTION_WHY = {
     "retry": "once more at the same target, before another is asked",
     "breaker": "a target (provider, model, deployment) that fails again and again is asked last for a while",
     "cache": "answers kept in memory, for requests that ask for it",
+    "faults": "errors, delays and breaks made on purpose, for whoever tests how an app bears them",
     "echo": "the built-in provider: every dialect, no network",
     "log": "lines on stderr; never a body, never a key",
 }

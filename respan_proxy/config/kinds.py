@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from respan_proxy.config.balancing import Member
+from respan_proxy.config.faults import EXPECTED, Fault, WrongFault, fault
 from respan_proxy.config.values import Listen
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -17,7 +18,10 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
 
 
 class Unfit(ValueError):
-    """The value is not of this kind; the kind's `expected` says what would be."""
+    """The value is not of this kind; the kind's `expected` says what would be.
+
+    Of a table that has members, three arguments say more: the member at fault, what was found there, what was expected.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +228,13 @@ def texts_of(*words: str) -> Kind:
     return Kind("a list out of " + ", ".join(f'"{word}"' for word in words), read, literal)
 
 
+def _fault(value: object) -> Fault:
+    try:
+        return fault(value)
+    except WrongFault as wrong:
+        raise Unfit(wrong.member, wrong.found, wrong.expected) from wrong
+
+
 def _digest(value: object) -> str:
     text = _text(value).lower()
     if not re.fullmatch(r"sha256\$[0-9a-f]{64}", text):
@@ -265,4 +276,5 @@ PROXY_URL = Kind("the http:// or https:// URL of a proxy", _proxy_url, literal, 
 HEADER = Kind('"bearer", "none" or the name of a header', _header, literal)
 HEADERS = Kind("a table of header names and values", _headers, literal, secret=True)
 SECRET = Kind('a key (printable ASCII, no spaces) or "env:NAME"', _key, literal, secret=True)
+FAULT = Kind(EXPECTED, _fault, lambda value: literal(value.table()))
 DIGEST = Kind('"sha256$" and 64 hex digits', _digest, literal, secret=True)

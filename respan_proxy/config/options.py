@@ -10,6 +10,7 @@ from respan_proxy.config.kinds import (
     COMMAND,
     COUNT,
     DIGEST,
+    FAULT,
     FLAG,
     GLOBS,
     HEADER,
@@ -139,6 +140,7 @@ OPTIONS = (
     Option("cache", "max_bytes", SIZE, "memory for kept answers, requests included; those not asked for longest go first; 0 keeps none"),
     Option("cache", "by_customer", FLAG, "each customer_identifier has answers of its own (cache_options.cache_by_customer)"),
     Option("cache", "by_model", FLAG, "false: an answer serves whatever model it came from (cache_options.is_cached_by_model)"),
+    Option("faults", "per_request", FLAG, "let requests ask for faults (X-Respan-Simulate, respan_params.simulate); else 403"),
     Option("echo", "pace_ms", NUMBER, "between two pieces of the built-in provider's streams"),
     Option("log", "format", choice("text", "json"), "text for people, or one JSON object a line for programs"),
     Option("log", "level", choice("debug", "info", "warning", "error"), "what is worth a line on stderr"),
@@ -305,6 +307,14 @@ ROUTE = (
         "seconds until the first words (an unstreamed call: until its answer); then the next model is asked",
         default="the provider's first_byte_s",
         sample=30,
+    ),
+    Option(
+        "routes.GLOB",
+        "simulate",
+        FAULT,
+        "a fault made on purpose, to test how an app bears it; rows, warnings and errors call it simulated",
+        default="none",
+        sample={"status": 503, "retry_after": 1, "share": 0.2},
     ),
 )
 

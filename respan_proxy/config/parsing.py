@@ -201,7 +201,11 @@ class _Parser:
     # [routes."GLOB"]
 
     def _routes(self) -> tuple[ModelRules, ...]:
-        return tuple(ModelRules(glob, **said) for glob, said in self._globbed("routes", ROUTE))
+        found = tuple(ModelRules(glob, **said) for glob, said in self._globbed("routes", ROUTE))
+        for rules in found:
+            if rules.simulate is not None:
+                self.reader.warnings.append(f"routes.{quoted(rules.glob)}.simulate: calls for these models go wrong on purpose")
+        return found
 
     def _globbed(self, section: str, options: Sequence[Option]) -> Iterator[tuple[str, dict[str, Any]]]:
         """The tables of `[section."GLOB"]`, in their order: what each says, under the options' names."""

@@ -55,8 +55,9 @@ class Reader:
             found = self.environ[variable]
         try:
             return option.kind.read(found)
-        except Unfit:
-            self.complain(where, found, option.kind.expected, kind=option.kind)
+        except Unfit as unfit:
+            member, value, expected = unfit.args or ("", found, option.kind.expected)
+            self.complain(f"{where}.{member}" if member else where, value, expected, kind=option.kind)
             return None
 
     def unknown(self, table: Mapping[str, Any], known: Sequence[str], where: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from respan_proxy.config.balancing import Breaker, Group, Pick
+from respan_proxy.config.faults import Fault
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import NOTHING, Globs
 from respan_proxy.dialects.profiles import Rule, profile_of
@@ -381,6 +382,7 @@ class ModelRules:
     glob: str = "*"
     fallback_models: tuple[str, ...] = ()
     first_token_timeout: float | None = None
+    simulate: Fault | None = None
 
 
 NO_RULES = ModelRules()
@@ -398,6 +400,13 @@ class Cache:
     max_bytes: int = 64_000_000
     by_customer: bool = False
     by_model: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Faults made on purpose, for people who test their own error handling."""
+
+    per_request: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,6 +449,7 @@ class Config:
     retry: Retry = Retry()
     breaker: Breaker = field(default_factory=Breaker)
     cache: Cache = Cache()
+    faults: Faults = Faults()
     echo: Echo = Echo()
     log: Log = Log()
     keys: tuple[Key, ...] = ()

@@ -9,8 +9,9 @@ from typing import Any
 from multidict import MultiMapping
 
 from respan_proxy.config import Config
-from respan_proxy.errors import RequestRejected
+from respan_proxy.errors import Forbidden, RequestRejected
 from respan_proxy.exchange import Exchange, Handler, Next, Reply
+from respan_proxy.handlers.faults import asked_for
 from respan_proxy.respan import params
 from respan_proxy.respan.credentials import MAY_HOLD_CREDENTIALS
 from respan_proxy.respan.endpoints import Endpoint
@@ -52,10 +53,19 @@ def parameters(config: Config) -> Handler:
         exchange.edits.replace.update(read.replace)
         exchange.warnings += read.warnings
         exchange.model = _model(endpoint.model, members)
+        if "simulate" in read.params.values:
+            _permit_faults(config, read.params.values["simulate"])
         exchange.streams = endpoint.stream if endpoint.stream is not None else _streams(members.get("stream"))
         return await call_next(exchange)
 
     return handler
+
+
+def _permit_faults(config: Config, asked: object) -> None:
+    """Refuse a fault that is not allowed or not understood before anything comes of the request."""
+    if not config.faults.per_request:
+        raise Forbidden("simulate: this proxy makes no faults on request; faults.per_request = true lets it", param="simulate")
+    asked_for(asked)
 
 
 # What was asked for is not known, and may have been that nothing be kept.

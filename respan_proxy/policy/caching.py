@@ -109,6 +109,7 @@ _IN_TROUBLE: Final = (
     "exclude_providers",
     "retry_params",
     "first_token_timeout",
+    "simulate",
 )
 
 

@@ -25,6 +25,7 @@ Precedence = Literal["respan_params", "top_level"]
 CARRIERS: Final = ("respan_params", "keywordsai_params")
 _CARRIER_HEADERS: Final = ("X-Data-Respan-Params", "X-Data-Keywordsai-Params")
 _CUSTOMER_HEADER: Final = "X-Respan-Customer-Identifier"
+_SIMULATE_HEADER: Final = "X-Respan-Simulate"
 
 # Respan's names for a customer are this long at most; longer ones are cut, as Respan does.
 MAX_IDENTIFIER_CHARS: Final = 254
@@ -123,6 +124,7 @@ _TYPES: Final[Mapping[str, tuple[_Reader, str]]] = {
             "hyperspell_params",
             "moda_params",
             "eval_params",
+            "simulate",
         ),
         (_object, "an object"),
     ),
@@ -131,8 +133,8 @@ _TYPES: Final[Mapping[str, tuple[_Reader, str]]] = {
     **dict.fromkeys(("echo", "log_type", "log_method", "environment"), (_anything, "anything")),
 }
 
-# Where passing over a wrong value would store what must not be stored, or spend another's money.
-_STRICT: Final = frozenset({"disable_log", "customer_credentials", "credential_override", "customer_api_keys"})
+# Where passing over a wrong value would store what must not be stored, spend another's money, or let a test of failures see none.
+_STRICT: Final = frozenset({"disable_log", "customer_credentials", "credential_override", "customer_api_keys", "simulate"})
 
 # Words that a provider may use for something of its own; a raw relay leaves them alone.
 _AMBIGUOUS: Final = frozenset(
@@ -147,6 +149,7 @@ _AMBIGUOUS: Final = frozenset(
         "prompt",
         "properties",
         "retries",
+        "simulate",
         "variables",
         "weight",
     }
@@ -156,7 +159,7 @@ NAMES: Final = frozenset({*_TYPES, *_ALIASES})
 """Every parameter's name at the top level of a body."""
 
 _SPOKEN_FOR: Final = frozenset({*NAMES, *CARRIERS, "extra_body"})
-_HEADERS: Final = (*_CARRIER_HEADERS, _CUSTOMER_HEADER)
+_HEADERS: Final = (*_CARRIER_HEADERS, _CUSTOMER_HEADER, _SIMULATE_HEADER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +247,8 @@ def read(members: Mapping[str, Any], headers: MultiMapping[str], endpoint: Endpo
         values["variables"] = {**_dict(values.get("variables")), **variables}
     if customer := headers.get(_CUSTOMER_HEADER):
         values.setdefault("customer_identifier", customer)
+    if (simulate := headers.get(_SIMULATE_HEADER)) is not None:
+        values.setdefault("simulate", _json_or_text(simulate))
     values = _checked(values, warnings)
     _promote_customer(values, warnings)
     return Read(Params(values), frozenset(remove & members.keys()), replace, extra_headers, warnings)
@@ -350,6 +355,13 @@ def _in_headers(headers: MultiMapping[str], warnings: list[str]) -> dict[str, An
         else:
             warnings.append(f"{name}:ignored_neither_base64_nor_json_of_an_object")
     return _merged(carriers)
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
 
 
 def _decoded(text: str) -> bytes:
