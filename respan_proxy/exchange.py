@@ -163,7 +163,7 @@ class Target:
     """Where a request goes: the provider, the dialect spoken there, the model name sent, and the secret it travels with.
 
     `profile` is what is known about the model there; `deployment` which of several ways to the provider this is, for people.
-    `stands_in`: the built-in provider answers for one that nobody has a key for.
+    `stands_in`: the built-in provider answers for one that nobody has a key for. `says`: what is answered without asking anybody.
     """
 
     provider: Provider
@@ -174,6 +174,7 @@ class Target:
     stands_in: bool = False
     profile: Profile = NO_PROFILE
     deployment: str | None = None
+    says: str | None = None
 
 
 @dataclass(slots=True)

@@ -72,7 +72,8 @@ async def test_a_program_of_the_documentation_is_answered_offline(program: Scrip
 async def test_a_curl_of_the_documentation_is_answered_offline(curl: Script, start_proxy: StartProxy) -> None:
     if shutil.which("curl") is None:
         pytest.skip("needs curl, not on this machine")
-    proxy = await start_proxy({"echo": {"pace_ms": 0}}, {})
+    # What a page asks for that must be allowed, it says beside it.
+    proxy = await start_proxy({"echo": {"pace_ms": 0}, "retry": {"enabled": True}, "faults": {"per_request": True}}, {})
     command = curl.at(proxy.base).replace("curl ", "curl -sS -w '\\n%{http_code}' ", 1)
     process = await asyncio.create_subprocess_exec("bash", "-c", command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
     out, err = await process.communicate()

@@ -88,19 +88,21 @@ class Echo:
         *,
         query: str = "",
         stand_in: bool = False,
+        says: str | None = None,
         now: float,
     ) -> Reply:
         """One answer, the same bytes for the same request at the same `now` (seconds of the epoch).
 
         `model` is a name of echo's own, with or without `echo/`, or with `stand_in` a real model's that nobody has a key for.
+        With `says` that is the answer, under any name.
         Raises `UpstreamUnavailable` where the name asks for no answer at all.
         """
-        name = (model or "echo") if stand_in else f"echo/{(model or 'echo').removeprefix('echo/')}"
+        name = (model or "echo") if stand_in or says is not None else f"echo/{(model or 'echo').removeprefix('echo/')}"
         new_id = _ids(dialect.name, endpoint.kind, name, body)
         request_id = new_id("req_")
         headers = CIMultiDict({"Content-Type": "application/json", _REQUEST_ID.get(dialect.name, "x-request-id"): request_id})
         try:
-            how = Manner() if stand_in else manner(name)
+            how = Manner() if stand_in or says is not None else manner(name)
             await self._begin(how)
             members = _parsed(body)
             match endpoint.kind:
@@ -108,7 +110,7 @@ class Echo:
                     reading = read(dialect.name, members)
                     context = _context(dialect, reading, name, query, int(now), new_id)
                     error = dialect.write_error(_asked_for(500), request_id)[1]
-                    call = _Call(dialect, how, script(reading, how, name, stand_in=stand_in), context, error)
+                    call = _Call(dialect, how, script(reading, how, name, stand_in=stand_in, says=says), context, error)
                     return self._streamed(call, headers) if stream else Reply(200, headers, await self._whole(call))
                 case "embed":
                     return Reply(200, headers, embed(dialect.name, name, members))

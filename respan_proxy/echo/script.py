@@ -32,11 +32,14 @@ _QUOTED = 500  # characters of the user's words that an answer repeats
 _VARIABLES = (("claude", "ANTHROPIC_API_KEY"), ("gemini", "GEMINI_API_KEY"), ("", "OPENAI_API_KEY"))
 
 
-def script(reading: Reading, manner: Manner, model: str, *, stand_in: bool) -> Iterator[Event]:
-    """The answer. `stand_in`: `model` is a real model's name that nobody has a key for, and the text must say so."""
-    tool = tool_to_call(reading)
+def script(reading: Reading, manner: Manner, model: str, *, stand_in: bool, says: str | None = None) -> Iterator[Event]:
+    """The answer. `stand_in`: `model` is a real model's name that nobody has a key for, and the text must say so.
+
+    `says`: the text itself, whatever was asked.
+    """
+    tool = tool_to_call(reading) if says is None else None
     thought = "The user wants an answer, so an answer it is." if manner.thinks else ""
-    said = "" if tool else _answer(reading, manner, model, stand_in)
+    said = "" if tool else says if says is not None else _answer(reading, manner, model, stand_in)
     arguments = _arguments(tool) if tool else ""
     read = Usage(prompt=reading.tokens)
     whole = Usage(
@@ -61,7 +64,7 @@ def script(reading: Reading, manner: Manner, model: str, *, stand_in: bool) -> I
             for piece in _words(said):
                 yield RefusalDelta(piece, choice)
         else:
-            for piece in _words(said) if reading.schema is None else _cut(said):
+            for piece in _words(said) if reading.schema is None or says is not None else _cut(said):
                 yield TextDelta(piece, choice)
     for choice in range(reading.choices):
         yield Finish("tool" if tool else manner.finish, None, choice, explanation=said if manner.finish == "filter" else None)

@@ -31,6 +31,9 @@ PIN_HEADER = "X-Respan-Route-Provider"
 # Apps use a handful of names; deciding anew costs 30 us.
 REMEMBERED_ROUTES = 256
 
+# Who answers a request that brings its own answer (`mock_response`), in any dialect and under any model's name.
+MOCK = Provider("mock", dialects=tuple(DIALECTS), built_in=True)
+
 _Key = tuple[str | None, str, str, str | None, str | None, str | None]
 Listed = Callable[[], Mapping[str, Collection[str]]]
 
@@ -139,6 +142,9 @@ class Aim:
     def _targets(self, exchange: Exchange, model: str | None, own: Brought, excluded: frozenset[str]) -> list[tuple[Route, Target]]:
         """Every way to a model, in the order of the provider's pick. Raises what refuses it: unknown, without a credential, too large."""
         endpoint, config = exchange.endpoint, self._config
+        says = exchange.params.values.get("mock_response")
+        if says is not None and endpoint.kind == "generate":
+            return [(Route(MOCK, model, "mock_response"), Target(MOCK, exchange.dialect, model, says=says))]
         way = self._decided(exchange, model) if own is NOTHING_BROUGHT else self._brought(exchange, model, own)
         provider = way.provider
         if provider.name in excluded:

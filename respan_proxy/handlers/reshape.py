@@ -153,7 +153,7 @@ def _breakdown(exchange: Exchange, now: float) -> Breakdown:
         raise RuntimeError("a reply that nobody gave has no breakdown")
     model = seen.model or exchange.model
     cost: int | None = 0
-    if attempt is not None:
+    if attempt is not None and attempt.target.says is None:
         cost = price(model, attempt.target.provider.name, seen.usage, said=exchange.params.values)[0] if seen.usage else None
     latency_s = now - exchange.started_at
     return Breakdown.of(

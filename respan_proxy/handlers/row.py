@@ -10,7 +10,7 @@ from respan_proxy.dialects.first_words import first_words
 from respan_proxy.dialects.observe import Observed
 from respan_proxy.dialects.openai_chat_write import FINISH_REASONS
 from respan_proxy.dialects.usage import Usage
-from respan_proxy.exchange import Attempt, Borrowed, Exchange
+from respan_proxy.exchange import Attempt, Borrowed, Exchange, Target
 from respan_proxy.respan.pricing import price
 from respan_proxy.respan.spans import Row
 
@@ -24,6 +24,9 @@ FROM_CACHE = "cache"
 
 # And of events of a provider's stream that are no JSON: the caller got the others.
 UNREAD = "unreadable events skipped: {count}"
+
+# Where the cost comes from of an answer that the request itself brought.
+FROM_MOCK = "mock_response"
 
 # Tokens that came within less were not written one after the other: they lay in one buffer, and tell nothing of a pace.
 SHORTEST_WRITING_S = 0.001
@@ -130,9 +133,12 @@ def fill_borrowed(row: Row, borrowed: Borrowed) -> None:
         row.cost, row.cost_source, row.saved_cost = 0, FROM_CACHE, borrowed.saved
 
 
-def fill_observed(row: Row, seen: Observed, said: Mapping[str, Any]) -> None:
+def fill_observed(row: Row, seen: Observed, said: Mapping[str, Any], target: Target) -> None:
     asked = row.model
     fill_said(row, seen)
+    if target.says is not None:
+        row.usage_estimated, row.cost, row.cost_source = True, 0, FROM_MOCK
+        return
     if seen.usage is not None:
         row.cost, row.cost_source = cost_of(seen.usage, row.model, asked, row.provider_id, row.start_time, said)
 

@@ -18,7 +18,17 @@ class BuiltIn(Protocol):
     """What `Echo.send` is, as far as this link needs it."""
 
     def __call__(
-        self, endpoint: Endpoint, dialect: Dialect, model: str | None, body: bytes, stream: bool, *, query: str, stand_in: bool, now: float
+        self,
+        endpoint: Endpoint,
+        dialect: Dialect,
+        model: str | None,
+        body: bytes,
+        stream: bool,
+        *,
+        query: str,
+        stand_in: bool,
+        says: str | None,
+        now: float,
     ) -> Awaitable[Reply]: ...
 
 
@@ -37,6 +47,7 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
                 exchange.streams,
                 query=request.query,
                 stand_in=target.stands_in,
+                says=target.says,
                 now=time.time(),
             )
         else:

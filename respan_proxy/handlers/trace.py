@@ -121,7 +121,7 @@ class Trace:
         if attempt is not None:
             fill_attempt(row, exchange, attempt)
         if seen is not None and attempt is not None:
-            fill_observed(row, seen, exchange.params.values)
+            fill_observed(row, seen, exchange.params.values, attempt.target)
             fill_pace(row, seen, attempt, exchange.started_at)
         fill_status(row, exchange, seen)
         return self._content(exchange, attempt, seen, row.status == "failed")
