@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,7 @@ async def running(config: Config) -> AsyncIterator[House]:
         tokens = Tokens(upstream.send)
         stack.push_async_callback(tokens.close)
         cache = await stack.enter_async_context(Cache())
-        limits = Limits()
-        limits.restore(await spending(Path(config.database), time.time()))
+        limits = await stack.enter_async_context(Limits(partial(spending, Path(config.database), writer.instance_id)))
         parts = Parts(tokens, writer, Models(tokens.send), cache, limits, Breaker(), Loads(), writer.instance_id)
         stack.push_async_callback(parts.models.close)
 

@@ -2,50 +2,66 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from respan_proxy.config import ANYTHING, Allowance, Config
 from respan_proxy.exchange import Exchange, Handler, Next, Reply
-from respan_proxy.policy.limits import DAY_S, Accounts, asked_of, exceeded, last_to_free, refusal
+from respan_proxy.policy.limits import DAY_S, Account, Accounts, Exceeded, Taken, asked_of, exceeded, refusal, worth_noting
 from respan_proxy.respan.spans import NANO, Row
 
+log = logging.getLogger(__name__)
 
-class Taken(Protocol):
-    """What earlier calls took of one minute's or one day's limit (store/spending.py)."""
-
-    @property
-    def key_id(self) -> str | None: ...
-    @property
-    def customer(self) -> str | None: ...
-    @property
-    def at(self) -> float: ...
-    @property
-    def requests(self) -> int: ...
-    @property
-    def tokens(self) -> int: ...
-    @property
-    def cost(self) -> int: ...
+Earlier = Callable[[float], Awaitable[Iterable[Taken]]]
+"""What was taken before this process began, as of now, in the order of time (store/spending.py)."""
 
 
 class Limits:
-    """Counts as long as the process lives. Tokens and cost always, requests while any limit is configured: a budget that a reload brings
-    finds what was spent before.
+    """Counts as long as the process lives. Tokens and cost always, requests where a limit holds: a budget that a reload brings finds what
+    was spent before.
 
     `admits` stands behind the parameters, and refuses; `settle` outside the trace, whose row is whole when tokens and cost are counted.
+    What was taken `earlier` is read beside the first calls; those that a limit could refuse wait for it.
     """
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, earlier: Earlier, now: Callable[[], float] = time.time) -> None:
+        self._earlier = earlier
         self._now = now
         self.accounts = Accounts()
         self.refused = 0
+        self.unpriced = 0
+        self._restored = asyncio.Event()
+        self._meanwhile: list[Taken] = []
+        self._reading: asyncio.Task[None] | None = None
 
-    def restore(self, taken: Iterable[Taken]) -> None:
-        """What was taken before this process began, in the order of time."""
-        for one in taken:
-            self._take(one.key_id, one.customer, one.at, one.requests, one.tokens, one.cost)
+    async def __aenter__(self) -> Limits:
+        self._reading = asyncio.create_task(self._restore(), name="limits from the rows")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reading
+
+    async def restored(self) -> None:
+        """Until what was taken earlier is counted too."""
+        await self._restored.wait()
+
+    async def _restore(self) -> None:
+        try:
+            for taken in await self._earlier(self._now()):
+                self.accounts.take(taken)
+        finally:
+            for taken in self._meanwhile:
+                self.accounts.take(taken)
+            self._meanwhile.clear()
+            self._restored.set()
 
     async def settle(self, exchange: Exchange, call_next: Next) -> Reply:
         try:
@@ -57,53 +73,65 @@ class Limits:
     def _settle(self, row: Row) -> None:
         # Of a kept answer the tokens are told again, and a count is only about them: neither took any.
         tokens = 0 if row.cache_bit or row.log_type == "count_tokens" else row.total_request_tokens or 0
-        self._take(row.organization_key_id, row.customer_identifier, self._now(), 0, tokens, row.cost or 0)
-
-    def _take(self, key_id: str | None, customer: str | None, at: float, requests: int, tokens: int, cost: int) -> None:
-        for account in self.accounts.of(key_id, customer):
-            if requests:
-                account.requests.add(at, requests)
-            if tokens:
-                account.tokens.add(at, tokens)
-            if cost:
-                account.spend(at, cost)
+        if row.cost is None:
+            self.unpriced += tokens > 0 and not row.simulated
+            if not tokens:
+                return
+        taken = Taken(row.organization_key_id, row.customer_identifier, self._now(), 0, tokens, row.cost or 0)
+        if self._restored.is_set():
+            self.accounts.take(taken)
+        else:
+            self._meanwhile.append(taken)  # windows are filled in the order of time
 
     def admits(self, config: Config) -> Handler:
         """The handler of a configuration. Calls that leave no row, and counts of tokens, are free."""
         everybody = _everybody(config)
         of_keys = {key.id: key.allowance for key in config.keys if key.allowance}
-        limited = bool(everybody or of_keys or config.customers)
+        has_budget, has_customers = bool(everybody), bool(config.customers)
+        limited = has_budget or has_customers or bool(of_keys)
 
-        def enter(exchange: Exchange) -> None:
-            row = exchange.row
-            if row is None or exchange.endpoint.kind == "count":
-                return
+        def enter(exchange: Exchange, customer: str | None) -> None:
             now, accounts, caller = self._now(), self.accounts, exchange.caller
-            customer = row.customer_identifier
-            found = [exceeded("this proxy", accounts.whole, everybody, now)] if everybody else []
+            held: list[tuple[str, str, Account, Allowance]] = []
+            if has_budget:
+                held.append(("this proxy", "", accounts.whole, everybody))
             if caller.key_id is not None and (allowance := of_keys.get(caller.key_id)) is not None:
-                found.append(exceeded(f"key {caller.key_name!r}", accounts.of_key(caller.key_id), allowance, now))
-            if (said := exchange.params.values.get("customer_params")) is not None or (customer and config.customers):
-                allowance = asked_of(said or {}, config.allowance(customer) if customer else ANYTHING)
+                held.append(("key", caller.key_name or "", accounts.of_key(caller.key_id), allowance))
+            if (said := exchange.params.values.get("customer_params")) is not None or (customer and has_customers):
+                allowance = asked_of(said or {}, config.allowance(customer) if customer and has_customers else ANYTHING)
                 if customer:
-                    found.append(exceeded(f"customer {customer!r:.80}", accounts.of_customer(customer), allowance, now))
+                    held.append(("customer", customer, accounts.of_customer(customer), allowance))
                 elif allowance:
                     exchange.warnings.append("customer_params.rate_limit:ignored_without_customer_identifier")
-            if (worst := last_to_free(found)) is not None:
+            worst: tuple[str, Exceeded] | None = None
+            for kind, name, account, allowance in held:
+                if (found := exceeded(account, allowance, now)) is not None and (worst is None or found.frees_at > worst[1].frees_at):
+                    worst = _who(kind, name), found
+                if (share := worth_noting(account, allowance)) is not None:
+                    log.warning("%.0f %% of the budget of %s for today is spent", share * 100, _who(kind, name))
+            if worst is not None:
                 self.refused += 1
-                raise refusal(worst, now)
-            self._take(caller.key_id, customer, now, 1, 0, 0)
+                raise refusal(*worst, now)
+            for _, _, account, _ in held:
+                account.requests.add(now, 1)
 
         async def handler(exchange: Exchange, call_next: Next) -> Reply:
-            if limited or "customer_params" in exchange.params.values:
-                enter(exchange)
+            if not limited and "customer_params" not in exchange.params.values:
+                return await call_next(exchange)
+            if (row := exchange.row) is not None and exchange.endpoint.kind != "count":
+                if not self._restored.is_set():
+                    await self._restored.wait()
+                enter(exchange, row.customer_identifier)
             return await call_next(exchange)
 
         return handler
 
     def told(self, config: Config, *, amounts: bool) -> dict[str, Any]:
-        """For health: how many calls were refused; with `amounts`, what today cost, of what it may. Dollars; None: no limit."""
-        told: dict[str, Any] = {"refused": self.refused}
+        """For health: how many calls were refused, and how many cost what nobody knows, since the start.
+
+        With `amounts` also what today cost, of what it may: dollars, None for no limit.
+        """
+        told: dict[str, Any] = {"refused": self.refused, "unpriced": self.unpriced}
         if not amounts:
             return told
         now = self._now()
@@ -120,3 +148,7 @@ class Limits:
 
 def _everybody(config: Config) -> Allowance:
     return Allowance(max_usd_per_day=config.budgets.max_usd_per_day or None)
+
+
+def _who(kind: str, name: str) -> str:
+    return f"{kind} {name!r:.80}" if name else kind

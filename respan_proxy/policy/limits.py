@@ -7,7 +7,7 @@ under way is in no sum yet, so that calls at the same time may overdraw by what 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import ceil, floor, log10
@@ -22,6 +22,9 @@ DAY_S = 86_400
 
 # An idle customer takes some 500 bytes. Beyond it the one that has called for longest no more is forgotten, and begins anew.
 MOST_CUSTOMERS = 10_000
+
+# Somebody may want to know before calls are refused.
+NEARLY = 0.8
 
 RATE_EXCEEDED = "rate_limit_exceeded"
 BUDGET_EXCEEDED = "budget_exceeded"
@@ -67,8 +70,8 @@ class Window:
         A clock that was set back a little stands still here until it has caught up; one set back by more than a minute begins anew.
         """
         slots, slot = self._slots, int(now)
-        if not slots:
-            return slot
+        if not slots or slots[-1][0] <= slot < slots[0][0] + 1 + MINUTE_S:
+            return slot  # nearly always
         if slots[-1][0] > slot + MINUTE_S:
             slots.clear()
             self._total = 0
@@ -81,6 +84,18 @@ class Window:
         return max(slot, slots[-1][0]) if slots else slot
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """By one key for one customer at one moment: calls begun, tokens, cost."""
+
+    key_id: str | None
+    customer: str | None
+    at: float
+    requests: int = 0
+    tokens: int = 0
+    cost: int = 0
+
+
 @dataclass(slots=True)
 class Account:
     """What one key, one customer, or everybody took: calls and tokens of the last minute, cost of the day."""
@@ -88,6 +103,8 @@ class Account:
     requests: Window = field(default_factory=Window)
     tokens: Window = field(default_factory=Window)
     day: int = 0
+    noted: float = 0.0
+    """The share of the day's budget that was told in the log."""
     _spent: int = 0
 
     def spend(self, now: float, cost: int) -> None:
@@ -96,7 +113,7 @@ class Account:
     def spent(self, now: float) -> int:
         """Of the day of `now`. A clock that was set back does not give a day's budget twice."""
         if (day := int(now) // DAY_S) > self.day:
-            self.day, self._spent = day, 0
+            self.day, self._spent, self.noted = day, 0, 0.0
         return self._spent
 
 
@@ -134,36 +151,53 @@ class Accounts:
             found.append(self.of_customer(customer))
         return found
 
+    def take(self, taken: Taken) -> None:
+        for account in self.of(taken.key_id, taken.customer):
+            if taken.requests:
+                account.requests.add(taken.at, taken.requests)
+            if taken.tokens:
+                account.tokens.add(taken.at, taken.tokens)
+            if taken.cost:
+                account.spend(taken.at, taken.cost)
+
 
 @dataclass(frozen=True, slots=True)
 class Exceeded:
     """`limit` and `used` are numbers of the limit called `name`; in dollars for `max_usd_per_day`. `frees_at`: when there is room again."""
 
-    who: str
     name: str
     limit: float
     used: float
     frees_at: float
 
 
-def exceeded(who: str, account: Account, allowance: Allowance, now: float) -> Exceeded | None:
-    """Which limit of an account has no room for one more call; of several the one that frees last."""
-    found: list[Exceeded] = []
+def exceeded(account: Account, allowance: Allowance, now: float) -> Exceeded | None:
+    """Which limit of an account has no room for one more call; of several the one that frees last: who waited for another would be
+    refused again."""
+    found: Exceeded | None = None
     if (most := allowance.requests_per_minute) is not None and (used := account.requests.used(now)) >= most:
-        found.append(Exceeded(who, "requests_per_minute", most, used, account.requests.frees_at(most)))
+        found = Exceeded("requests_per_minute", most, used, account.requests.frees_at(most))
     if (most := allowance.tokens_per_minute) is not None and (used := account.tokens.used(now)) >= most:
-        found.append(Exceeded(who, "tokens_per_minute", most, used, account.tokens.frees_at(most)))
+        tokens = Exceeded("tokens_per_minute", most, used, account.tokens.frees_at(most))
+        found = tokens if found is None or tokens.frees_at > found.frees_at else found
     if (usd := allowance.max_usd_per_day) is not None and (spent := account.spent(now)) >= usd * NANO:
-        found.append(Exceeded(who, "max_usd_per_day", usd, spent / NANO, (account.day + 1) * DAY_S))
-    return last_to_free(found)
+        found = Exceeded("max_usd_per_day", usd, spent / NANO, (account.day + 1) * DAY_S)  # at least a second away, nearly always hours
+    return found
 
 
-def last_to_free(found: Iterable[Exceeded | None]) -> Exceeded | None:
-    """Who waited for another would be refused again."""
-    return max((one for one in found if one is not None), key=lambda one: one.frees_at, default=None)
+def worth_noting(account: Account, allowance: Allowance) -> float | None:
+    """The share of the day's budget that is spent, when it is one that people should hear of and have not yet. Marks it as heard."""
+    if (usd := allowance.max_usd_per_day) is None:
+        return None
+    share = account._spent / (usd * NANO)
+    step = 1.0 if share >= 1 else NEARLY if share >= NEARLY else 0.0
+    if step <= account.noted:
+        return None
+    account.noted = step
+    return share
 
 
-def refusal(found: Exceeded, now: float) -> LimitExceeded:
+def refusal(who: str, found: Exceeded, now: float) -> LimitExceeded:
     """What the caller is told: the limit, what is used, when there is room again.
 
     SDKs wait as long as `Retry-After` says and ask again, Anthropic's for a night if need be: that is right for a minute, and for a day
@@ -172,11 +206,11 @@ def refusal(found: Exceeded, now: float) -> LimitExceeded:
     wait_s = max(1, ceil(found.frees_at - now))
     headers = {"Retry-After": str(wait_s)}
     if found.name != "max_usd_per_day":
-        message = f"{found.name} of {found.who} reached: {found.used:g} of {found.limit:g}; there is room again in {wait_s} s"
+        message = f"{found.name} of {who} reached: {found.used:g} of {found.limit:g}; there is room again in {wait_s} s"
         return LimitExceeded(message, code=RATE_EXCEEDED, headers=headers)
     until = datetime.fromtimestamp(found.frees_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     message = (
-        f"the budget of {found.who} for today is spent: ${_dollars(found.used)} of ${_dollars(found.limit)} (max_usd_per_day);"
+        f"the budget of {who} for today is spent: ${_dollars(found.used)} of ${_dollars(found.limit)} (max_usd_per_day);"
         f" it begins anew at {until}, in {wait_s} s"
     )
     return LimitExceeded(message, kind="quota", code=BUDGET_EXCEEDED, headers={**headers, "x-should-retry": "false"})

@@ -81,7 +81,7 @@ def test_a_clock_that_is_set_back_over_midnight_gives_no_budget_twice() -> None:
     account = Account()
     account.spend(NOW, 5)
     assert account.spent(NOW - 60) == 5
-    found = exceeded("x", account, Allowance(max_usd_per_day=4 / NANO), NOW - 60)
+    found = exceeded(account, Allowance(max_usd_per_day=4 / NANO), NOW - 60)
     assert found is not None and found.frees_at == NOW + DAY_S
 
 
@@ -89,10 +89,10 @@ def test_of_several_limits_the_one_that_frees_last_is_told() -> None:
     account = Account()
     account.requests.add(NOW, 1)
     account.tokens.add(NOW + 30, 10)
-    found = exceeded("x", account, Allowance(requests_per_minute=1, tokens_per_minute=10), NOW + 31)
+    found = exceeded(account, Allowance(requests_per_minute=1, tokens_per_minute=10), NOW + 31)
     assert found is not None and (found.name, found.frees_at) == ("tokens_per_minute", NOW + 91)
     account.spend(NOW, NANO)
-    found = exceeded("x", account, Allowance(1, 10, 0.5), NOW + 31)
+    found = exceeded(account, Allowance(1, 10, 0.5), NOW + 31)
     assert found is not None and (found.name, found.used, found.frees_at) == ("max_usd_per_day", 1, NOW + DAY_S)
 
 
@@ -102,8 +102,8 @@ def test_of_several_limits_the_one_that_frees_last_is_told() -> None:
 def test_a_budgets_refusal_says_dollars_that_can_be_read(used: float, limit: float, said: str) -> None:
     account = Account()
     account.spend(NOW, round(used * NANO))
-    found = exceeded("this proxy", account, Allowance(max_usd_per_day=limit), NOW)
-    assert found is not None and said in str(refusal(found, NOW))
+    found = exceeded(account, Allowance(max_usd_per_day=limit), NOW)
+    assert found is not None and said in str(refusal("this proxy", found, NOW))
 
 
 def test_customers_beyond_the_most_push_out_who_called_longest_ago() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,9 +16,12 @@ import pytest
 from google import genai
 
 from respan_proxy.config import parse
+from respan_proxy.handlers.limits import Limits
+from respan_proxy.policy.limits import Taken
 from respan_proxy.respan.spans import NANO
+from respan_proxy.store.spending import spending
 from tests.conftest import Proxy, StartProxy
-from tests.fakes.provider import FakeProvider, whole
+from tests.fakes.provider import FakeProvider, recorded, whole
 from tests.reliability.conftest import CLIENTS, RowOf, ask
 from tests.reliability.test_fallback import OWN
 
@@ -226,7 +231,7 @@ async def test_what_two_keys_spent_is_told_to_an_admin_alone(
     proxy = await start_proxy(keyed(alice={"max_usd_per_day": 1, "is_admin": True}), environ)
     await by("alice", proxy)
     await by("bob", proxy)
-    assert await health(http, proxy) == await health(http, proxy, KEYS["bob"]) == {"refused": 0}
+    assert await health(http, proxy) == await health(http, proxy, KEYS["bob"]) == {"refused": 0, "unpriced": 0}
     told = await health(http, proxy, KEYS["alice"])
     assert told["keys"]["alice"]["spent_usd"] == told["keys"]["bob"]["spent_usd"] == told["spent_usd"] / 2 > 0
     assert (told["keys"]["alice"]["max_usd_per_day"], told["keys"]["bob"]["max_usd_per_day"], told["max_usd_per_day"]) == (1, None, None)
@@ -294,6 +299,20 @@ async def test_calls_at_the_same_time_do_not_pass_a_requests_limit(
     assert len(provider.received) == 5
 
 
+async def test_calls_at_the_same_time_overdraw_a_budget_by_what_they_cost_and_no_more(
+    start_proxy: StartProxy, environ: Mapping[str, str], provider: FakeProvider, http: aiohttp.ClientSession
+) -> None:
+    proxy = await start_proxy({"budgets": {"max_usd_per_day": 0.000001}}, environ)
+    go = asyncio.Event()
+    provider.will(*[lambda request: replace(recorded(request), before=[go])] * 5)
+    calls = [asyncio.create_task(ask(http, proxy, "chat", PRICED)) for _ in range(5)]
+    while len(provider.received) < 5:
+        await asyncio.sleep(0)
+    go.set()
+    assert [response.status for response, _ in await asyncio.gather(*calls)] == [200] * 5
+    assert await statuses(http, proxy, 3) == [429] * 3 and len(provider.received) == 5
+
+
 async def test_a_call_that_fails_is_a_request_too(
     start_proxy: StartProxy, environ: Mapping[str, str], provider: FakeProvider, http: aiohttp.ClientSession
 ) -> None:
@@ -320,12 +339,23 @@ async def test_a_reload_keeps_what_was_counted(start_proxy: StartProxy, environ:
     assert await statuses(http, proxy, 2, customer_identifier="joe") == [200, 429]
 
 
-async def test_a_proxy_that_begins_goes_on_where_the_last_one_was(
-    start_proxy: StartProxy, environ: Mapping[str, str], http: aiohttp.ClientSession, tmp_path: Any
+async def test_a_budget_that_a_reload_brings_knows_what_was_spent(
+    start_proxy: StartProxy, environ: Mapping[str, str], http: aiohttp.ClientSession
 ) -> None:
-    from respan_proxy.store.spending import spending
+    proxy = await start_proxy({}, environ)
+    assert await statuses(http, proxy, 1) == [200]
+    proxy.house.adopt(parse({"budgets": {"max_usd_per_day": 0.000001}}, environ))
+    assert await statuses(http, proxy, 1) == [429]
 
-    settings = keyed(alice={"requests_per_minute": 3, "is_admin": True})
+
+async def test_a_proxy_that_begins_goes_on_where_the_last_one_was(
+    start_proxy: StartProxy, environ: Mapping[str, str], http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    settings = {
+        **keyed(alice={"requests_per_minute": 3, "is_admin": True}, bob={"tokens_per_minute": 10**6}),
+        "budgets": {"max_usd_per_day": 100},
+        "customers": {"*": {"requests_per_minute": 3}},
+    }
     proxy = await start_proxy(settings, environ)
     for _ in range(3):
         assert (await by("alice", proxy, customer_identifier="joe"))[0].status == 200
@@ -333,8 +363,8 @@ async def test_a_proxy_that_begins_goes_on_where_the_last_one_was(
     assert (await by("bob", proxy))[0].status == 200
     assert await proxy.house.writer.barrier(30)
     lived, now = proxy.house.spending, proxy.house.spending._now()
-    anew = type(lived)()
-    anew.restore(await spending(tmp_path / "calls.db", now))
+    async with Limits(partial(spending, tmp_path / "calls.db", "another instance")) as anew:
+        await anew.restored()
     for mine, other in [
         (lived.accounts.whole, anew.accounts.whole),
         *((account, anew.accounts.keys[key]) for key, account in lived.accounts.keys.items()),
@@ -343,5 +373,75 @@ async def test_a_proxy_that_begins_goes_on_where_the_last_one_was(
         assert mine.spent(now) == other.spent(now) > 0
         assert mine.requests.used(now) == other.requests.used(now) > 0
         assert mine.tokens.used(now) == other.tokens.used(now) > 0
-    assert anew.accounts.whole.spent(now) / NANO == (await health(http, proxy, KEYS["alice"]))["spent_usd"]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", (await health(http, proxy, KEYS["alice"]))["day"])
+    async with Limits(partial(spending, tmp_path / "calls.db", proxy.house.writer.instance_id)) as itself:
+        await itself.restored()
+    assert itself.accounts.whole.spent(now) == 0, "what this instance took is counted already"
+
+
+async def test_calls_that_a_limit_could_refuse_wait_for_what_was_taken_earlier(
+    start_proxy: StartProxy,
+    environ: Mapping[str, str],
+    provider: FakeProvider,
+    http: aiohttp.ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = asyncio.Event()
+
+    async def slowly(path: Path, instance_id: str, now: float) -> list[Taken]:
+        await read.wait()
+        return [Taken(None, None, now, cost=10 * NANO), Taken(None, "joe", now, requests=2)]
+
+    monkeypatch.setattr("respan_proxy.app.spending", slowly)
+    proxy = await start_proxy({"customers": {"joe": {"requests_per_minute": 2}}}, environ)
+    proxy.house.adopt(parse({}, environ))
+    assert await statuses(http, proxy, 1) == [200], "no limit, nothing to wait for"
+    proxy.house.adopt(parse({"customers": {"joe": {"requests_per_minute": 2}}}, environ))
+    late = asyncio.create_task(statuses(http, proxy, 1, customer_identifier="joe"))
+    while proxy.house.gateway.counters.requests < 2:
+        await asyncio.sleep(0)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert (late.done(), len(provider.received)) == (False, 1)
+    read.set()
+    assert await late == [429]
+    assert (await health(http, proxy))["spent_usd"] > 10, "and what was spent meanwhile"
+
+
+async def test_a_database_that_cannot_be_read_is_told_and_limits_begin_at_zero(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "calls.db").write_bytes(b"no database" * 1000)
+    assert await spending(tmp_path / "calls.db", "x", 1e9) == []
+    assert "limits and budgets begin at zero" in caplog.text
+
+
+# what people hear
+
+
+async def test_the_log_says_once_that_a_budget_is_nearly_spent_and_once_that_it_is(
+    start_proxy: StartProxy, environ: Mapping[str, str], http: aiohttp.ClientSession, row_of: RowOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy = at(await start_proxy({}, environ), Clock())
+    response, _ = await ask(http, proxy, "chat", PRICED)
+    cost = (await row_of(proxy, response))["cost"]
+    proxy.house.adopt(parse({"budgets": {"max_usd_per_day": cost * 10}}, environ))
+    assert await statuses(http, proxy, 12) == [200] * 9 + [429] * 3
+    said = [record.getMessage() for record in caplog.records if "budget" in record.getMessage()]
+    assert said == [f"{share} % of the budget of this proxy for today is spent" for share in (80, 100)]
+
+
+async def test_calls_whose_price_nobody_knows_are_counted_as_such(
+    start_proxy: StartProxy, environ: Mapping[str, str], provider: FakeProvider, http: aiohttp.ClientSession
+) -> None:
+    proxy = await start_proxy({"models": {"mine": "openai/nobody-knows-it"}}, environ)
+    usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+    message = {"role": "assistant", "content": "hi"}
+    provider.will(
+        whole(
+            {"id": "x", "object": "chat.completion", "model": "nobody-knows-it", "usage": usage}
+            | {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+        )
+    )
+    response, _ = await ask(http, proxy, "chat", "mine")
+    told = await health(http, proxy)
+    assert (response.status, told["unpriced"], told["spent_usd"]) == (200, 1, 0)
+    await ask(http, proxy, "chat", "echo/hello")
+    assert (await health(http, proxy))["unpriced"] == 1, "the built-in provider costs nothing, and that is known"
