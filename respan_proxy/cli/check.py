@@ -38,7 +38,14 @@ def report(config: Config) -> Iterator[str]:
         yield "  no provider has a key: known models are answered by the built-in provider echo, and say so"
     yield f"keys        {'' if config.keys else 'none of our own: everybody on this machine gets in'}".rstrip()
     for key in config.keys:
-        yield f"  {key.name:<14}{key.environment or 'no environment'}{', admin' if key.is_admin else ''}"
+        limits = f", {key.allowance}" if key.allowance else ""
+        yield f"  {key.name:<14}{key.environment or 'no environment'}{', admin' if key.is_admin else ''}{limits}"
+    if config.customers:
+        yield "customers"
+    for glob, allowance in config.customers.items():
+        yield f"  {glob:<14}{str(allowance) or 'no limit'}"
+    if config.budgets.max_usd_per_day:
+        yield f"budget      ${config.budgets.max_usd_per_day:g} a day, all calls together"
     yield f"models      {'' if config.models else 'no routes of our own'}".rstrip()
     for name, to in config.models.items():
         yield f"  {name} -> {to}"

@@ -74,6 +74,14 @@ class Allowance:
     def __bool__(self) -> bool:
         return self != ANYTHING
 
+    def __str__(self) -> str:
+        limits = (
+            (self.requests_per_minute, "{} requests a minute"),
+            (self.tokens_per_minute, "{} tokens a minute"),
+            (self.max_usd_per_day, "${:g} a day"),
+        )
+        return ", ".join(words.format(limit) for limit, words in limits if limit is not None)
+
 
 ANYTHING = Allowance()
 

@@ -62,6 +62,16 @@ def test_keys_are_told_with_what_they_may_do_and_not_shown() -> None:
     assert "secret" not in result.output
 
 
+def test_limits_and_budgets_are_told() -> None:
+    told = check(
+        '[budgets]\nmax_usd_per_day = 20\n[[keys]]\nname = "ci"\nkey = "ci-secret"\nrequests_per_minute = 2\nmax_usd_per_day = 0.5\n'
+        '[customers."vip-*"]\n[customers."*"]\ntokens_per_minute = 1000\n'
+    )
+    assert "no environment, 2 requests a minute, $0.5 a day" in lines_with(told, "ci ")
+    assert "no limit" in lines_with(told, "vip-*") and "1000 tokens a minute" in lines_with(told, "  * ")
+    assert "$20 a day" in lines_with(told, "budget")
+
+
 def test_without_any_key_it_says_that_echo_answers() -> None:
     result = check()
     assert result.exit_code == 0
