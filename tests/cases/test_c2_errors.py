@@ -11,7 +11,7 @@
 | 24 | 502 with a page of HTML | here, relayed and translated; tests/relay/test_breaks.py in all dialects |
 | 25 | Google's RetryInfo | here, relayed and translated |
 
-Cases 18 and 22 do not exist; retries and fallbacks (17, 23, 25) come with those.
+Cases 18 and 22 do not exist. Retried and fallen back from (17, 23, 25): tests/reliability/test_misbehaviour.py, test_retry.py
 """
 
 from __future__ import annotations
