@@ -45,6 +45,7 @@ from respan_proxy.handlers.reshape import reshape
 from respan_proxy.handlers.respell import respell
 from respan_proxy.handlers.retry import retry
 from respan_proxy.handlers.send import send
+from respan_proxy.handlers.slots import Slots
 from respan_proxy.handlers.standing import Standing
 from respan_proxy.handlers.state import state, stored
 from respan_proxy.handlers.trace import Trace
@@ -88,6 +89,7 @@ class Parts:
     limits: Limits
     breaker: Breaker
     loads: Loads
+    slots: Slots
     instance_id: str
 
 
@@ -121,6 +123,7 @@ def compose(config: Config, parts: Parts) -> Next:
         translate(config),
         respell(config),
         retry(config.retry, clock),
+        parts.slots.hold,
         observe(clock, config.body_bytes),
         keep_secrets,
         judge,
@@ -152,7 +155,7 @@ async def running(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(tokens.close)
         cache = await stack.enter_async_context(Cache())
         limits = await stack.enter_async_context(Limits(partial(spending, Path(config.database), writer.instance_id)))
-        parts = Parts(tokens, writer, Models(tokens.send), cache, limits, Breaker(), Loads(), writer.instance_id)
+        parts = Parts(tokens, writer, Models(tokens.send), cache, limits, Breaker(), Loads(), Slots(time.monotonic), writer.instance_id)
         stack.push_async_callback(parts.models.close)
 
         def adopt(changed: Config) -> Next:

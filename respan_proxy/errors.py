@@ -137,6 +137,13 @@ class UpstreamUnavailable(UpstreamError):
         self.may_have_run = may_have_run
 
 
+class NoSlot(UpstreamError):
+    """A provider is asked as many calls at a time as it is said to take, and none of them ended in time. Another target may be free."""
+
+    status = 503
+    kind: Kind = "overloaded"
+
+
 class UpstreamInterrupted(UpstreamError):
     """The answer broke after the commit: told in-band, never retried."""
 

@@ -8,6 +8,9 @@ from typing import Literal
 Pick = Literal["weighted", "lowest_latency", "least_busy", "round_robin"]
 PICKS: tuple[Pick, ...] = ("weighted", "lowest_latency", "least_busy", "round_robin")
 
+# How long a call waits for its turn at a provider that takes only so many: what a person waits for a page.
+MAX_WAIT_S = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Member:

@@ -272,6 +272,15 @@ PROVIDER = (
         default='"weighted"',
         sample="weighted",
     ),
+    Option("providers.NAME", "max_concurrency", WHOLE, "calls at a time; 0: as many as come", default="0", sample=0),
+    Option(
+        "providers.NAME",
+        "max_wait_s",
+        SECONDS,
+        "how long a call waits for one of these to end; then the next target is asked, or 503",
+        default="10",
+        sample=10,
+    ),
 )
 
 DEPLOYMENT = (

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from respan_proxy.config.balancing import MAX_WAIT_S
 from respan_proxy.config.kinds import SECRET, URL, Unfit
 from respan_proxy.config.options import DEPLOYMENT, PROVIDER
 from respan_proxy.config.reading import Reader, did_you_mean, quoted, variable_name
@@ -128,6 +129,8 @@ class ProviderTables:
             location=location,
             deployments=deployments,
             pick=value["pick"] or "weighted",
+            max_concurrency=value["max_concurrency"] or 0,
+            max_wait_s=value["max_wait_s"] or MAX_WAIT_S,
             placed=bool(place) and base_url != row.base_url,
         )
 

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import Any, Literal
 from urllib.parse import quote
 
-from respan_proxy.config.balancing import Breaker, Group, Pick
+from respan_proxy.config.balancing import MAX_WAIT_S, Breaker, Group, Pick
 from respan_proxy.config.faults import Fault
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import NOTHING, Globs
@@ -244,6 +244,9 @@ class Provider:
     """Where there are several keys or places: all of them; a `key` beside them is one too, named `default`."""
     pick: Pick = "weighted"
     """Which of the deployments is asked first."""
+    max_concurrency: int = 0
+    """Calls at a time, 0: as many as come. A further one waits `max_wait_s` for its turn."""
+    max_wait_s: float = MAX_WAIT_S
     placed: bool = False
     """Its base URL is the user's own, not the one we know."""
     built_in: bool = False

@@ -10,7 +10,16 @@ from typing import Any
 from multidict import MultiMapping
 
 from respan_proxy.config import Retry
-from respan_proxy.errors import MissingCredentials, ProxyError, RequestRejected, TooLarge, UnknownModel, Untranslatable, UpstreamUnavailable
+from respan_proxy.errors import (
+    MissingCredentials,
+    NoSlot,
+    ProxyError,
+    RequestRejected,
+    TooLarge,
+    UnknownModel,
+    Untranslatable,
+    UpstreamUnavailable,
+)
 from respan_proxy.exchange import Reply
 
 # 529 is Anthropic's "overloaded"; not in the HTTP registry, treated like 503. 408 and 409 are what the OpenAI and Anthropic SDKs retry too.
@@ -49,7 +58,8 @@ def failure(outcome: Reply | ProxyError, *, callers_key: bool = False) -> Failur
         return Failure(outcome.status, not timed_out, True, True)
     if isinstance(outcome, RequestRejected):
         return Failure(outcome.status, False, isinstance(outcome, _OF_THE_TARGET), False)
-    return Failure(outcome.status, False, True, True)
+    # A cap of ours tells nothing of the target, and was waited for long enough.
+    return Failure(outcome.status, False, True, not isinstance(outcome, NoSlot))
 
 
 def patience(values: Mapping[str, Any], default: Retry) -> Retry:

@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 from respan_proxy.config import Retry
 from respan_proxy.errors import (
     MissingCredentials,
+    NoSlot,
     ProxyError,
     RequestRejected,
     UnknownModel,
@@ -55,6 +56,7 @@ def test_a_refusal_of_the_callers_own_key_stays_with_the_caller(status: int) -> 
         (UpstreamUnavailable("no connection in time", may_have_run=False, status=504, kind="timeout"), True, True, True),
         (UpstreamUnavailable("sent, and no answer in time", may_have_run=True, status=504, kind="timeout"), False, True, True),
         (UpstreamError("odd"), False, True, True),
+        (NoSlot("full"), False, True, False),
         (RequestRejected("malformed"), False, False, False),
         (Untranslatable("n"), False, True, False),
         (UnknownModel("x"), False, True, False),
