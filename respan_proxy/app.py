@@ -162,7 +162,7 @@ async def running(config: Config) -> AsyncIterator[House]:
             writer.adopt(retention=_retention(changed), queue_bytes=changed.queue_bytes, body_bytes=changed.body_bytes)
             return compose(changed, parts)
 
-        house = House(config, Store(queries, writer, cache.entries), limits, adopt)
+        house = House(config, Store(queries, writer, cache.entries), limits, parts.breaker, adopt)
         house.address = await stack.enter_async_context(listening(house.gateway, config.listen, config.limits))
         yield house
 

@@ -336,6 +336,9 @@ class Exchange:
         self.warnings += view.warnings
         self.quiet_warnings += view.quiet_warnings
         view.warnings, view.quiet_warnings = self.warnings, self.quiet_warnings
+        if view.on_complete is not self.on_complete:
+            self.on_complete += view.on_complete
+            view.on_complete = self.on_complete
 
     @property
     def answered_by(self) -> Attempt | None:

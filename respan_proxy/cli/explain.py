@@ -1,4 +1,4 @@
-"""`respan-proxy explain MODEL`: where a name would go from each endpoint, and why, without sending anything."""
+"""`respan-proxy explain MODEL`: where a name would go from each endpoint, and why, without asking a provider."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from respan_proxy.cli.settings import configured, settings_options
-from respan_proxy.config import Config
+from respan_proxy.config import Config, Listen
+
+# A proxy on this machine answers within milliseconds; without one this command says as much as before.
+ASKED_S = 0.5
 
 if TYPE_CHECKING:
     from respan_proxy.policy.routing import Route
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
 @settings_options
 @click.pass_context
 def explain(ctx: click.Context, /, model: str, provider: str | None, as_json: bool, **_: str | None) -> None:
-    """Say where MODEL would go and why. Nothing is sent: what providers list themselves is not asked."""
-    ways = ways_of(model, configured(ctx), provider)
+    """Say where MODEL would go and why. No provider is asked; a proxy that runs tells which of them rest."""
+    config = configured(ctx)
+    ways = with_rests(ways_of(model, config, provider), resting(config.listen))
     if as_json:
         click.echo(json.dumps({"model": model, "ways": ways}, indent=2))
     else:
@@ -70,6 +74,41 @@ def ways_of(model: str, config: Config, pin: str | None = None) -> list[dict[str
     return ways
 
 
+def resting(listen: Listen) -> list[dict[str, Any]]:
+    """The targets that rest, as the running proxy tells in `/health/ready`; none when no proxy answers there."""
+    import http.client
+    import socket
+
+    if listen.path is None and not listen.port:
+        return []
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)
+    connection = http.client.HTTPConnection(host or "localhost", listen.port or 80, timeout=ASKED_S)
+    try:
+        if listen.path is not None:
+            connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.sock.settimeout(ASKED_S)
+            connection.sock.connect(listen.path)
+        connection.request("GET", "/health/ready")
+        told = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return []
+    finally:
+        connection.close()
+    found = told.get("resting") if isinstance(told, dict) else None
+    return [rest for rest in found if isinstance(rest, dict)] if isinstance(found, list) else []
+
+
+def with_rests(ways: list[dict[str, Any]], rests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The ways, with `rests` where targets of theirs rest."""
+    for way in ways:
+        here = [
+            rest for rest in rests if "provider" in way and (rest.get("provider"), rest.get("model")) == (way["provider"], way["model"])
+        ]
+        if here:
+            way["rests"] = here
+    return ways
+
+
 def facts_of(provider: str, model: str, config: Config) -> dict[str, Any]:
     """What is known about a model where it differs from most, by the names that `[[profiles]]` has for it."""
     from respan_proxy.dialects.request import Profile
@@ -88,7 +127,8 @@ def told(model: str, ways: list[dict[str, Any]]) -> str:
     outcomes: dict[str, list[str]] = {}
     for way in ways:
         if "provider" in way:
-            outcome = f"to {way['provider']}, as model {way['model']!r}: {way['reason']}{_facts(way.get('profile', {}))}"
+            more = _facts(way.get("profile", {})) + _rests(way.get("rests", []))
+            outcome = f"to {way['provider']}, as model {way['model']!r}: {way['reason']}{more}"
             outcomes.setdefault(outcome, []).append(f"{way['endpoint']:<54}-> {way['url']}")
             if "url_with_tools" in way:
                 outcomes[outcome].append(f"{'  with tools to reason about':<54}-> {way['url_with_tools']}")
@@ -101,3 +141,11 @@ def _facts(facts: Mapping[str, Any]) -> str:
     from respan_proxy.config.kinds import literal
 
     return "\n    known of it: " + ", ".join(f"{name} = {literal(value)}" for name, value in facts.items()) if facts else ""
+
+
+def _rests(rests: list[dict[str, Any]]) -> str:
+    return "".join(
+        f"\n    rests{' (' + str(rest['deployment']) + ')' if 'deployment' in rest else ''}, and is asked last: failed "
+        f"{rest.get('failures')} times in a row, for another {rest.get('left_s')} s"
+        for rest in rests
+    )

@@ -325,6 +325,14 @@ ROUTE = (
         default="none",
         sample={"status": 503, "retry_after": 1, "share": 0.2},
     ),
+    Option(
+        "routes.GLOB",
+        "hedge_after_ms",
+        NUMBER,
+        "a target that has said nothing for so long gets company: the next one is asked too, the first to answer wins",
+        default="off",
+        sample=2000,
+    ),
 )
 
 GROUP = (

@@ -394,6 +394,7 @@ class ModelRules:
     fallback_models: tuple[str, ...] = ()
     first_token_timeout: float | None = None
     simulate: Fault | None = None
+    hedge_after_ms: float | None = None
 
 
 NO_RULES = ModelRules()

@@ -6,18 +6,18 @@ If all fail, the caller hears what the first one in the order said.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from operator import attrgetter
 
 from respan_proxy.config import Config
 from respan_proxy.errors import ProxyError, UpstreamUnavailable
 from respan_proxy.exchange import Exchange, Handler, Next, Reply
-from respan_proxy.handlers.aim import Aim, Aimed, Listed, PassedOver, Rests
+from respan_proxy.handlers.aim import Aim, Aimed, Listed, PassedOver
 from respan_proxy.handlers.blame import blame
+from respan_proxy.handlers.hedge import Tried, race
 from respan_proxy.handlers.send import bound
 from respan_proxy.handlers.standing import Standing
 from respan_proxy.policy import grouping, planning
-from respan_proxy.policy.retrying import Failure, failure
+from respan_proxy.policy.retrying import failure
 
 # Said when another than the model that was asked for answered.
 ANSWERED_BY_FALLBACK = "model:answered_by_fallback"
@@ -27,15 +27,6 @@ OVERRIDDEN = "model:overridden_by_load_balance"
 
 # What another target can do as well.
 _FALLS_BACK = frozenset({"generate", "embed", "count"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    """A model that led nowhere, or a target that was asked; `place` is its place in the order that holds when nobody rests."""
-
-    place: int
-    outcome: Reply | ProxyError
-    aimed: Aimed | None = None
 
 
 _place = attrgetter("place")
@@ -61,38 +52,50 @@ def fallback(config: Config, listed: Listed, standing: Standing) -> Handler:
         # A caller that is in a hurry tells nothing of the target's health.
         in_a_hurry = "first_token_timeout" in values
         stays = values.get("disable_fallback") is True
-        tried: list[_Tried] = []
+        tried: list[Tried] = []
         passed_over: list[str] = []
-        for found in aim.views(exchange, planning.plan(exchange.model, values, rules, choice)):
-            if isinstance(found, Rests):
+        views = aim.views(exchange, planning.plan(exchange.model, values, rules, choice))
+
+        def following() -> Aimed | None:
+            """The next target to ask; what comes before it and is none is noted."""
+            for found in views:
+                if isinstance(found, Aimed):
+                    if stays and found.is_fallback and any(before.aimed is not None for before in tried):
+                        return None
+                    bound(found.view)[1].notes += passed_over
+                    passed_over.clear()
+                    return found
                 passed_over.append(str(found))
-                continue
-            if isinstance(found, PassedOver):
-                passed_over.append(str(found))
-                tried.append(_Tried(found.place, found.refusal))
-                failed = failure(found.refusal)
-            elif stays and found.is_fallback and any(before.aimed is not None for before in tried):
-                break
+                if isinstance(found, PassedOver):
+                    refused = Tried(found.place, found.refusal, failure(found.refusal))
+                    tried.append(refused)
+                    if refused.failed is None or not refused.failed.elsewhere:
+                        return None
+            return None
+
+        async def ask(aimed: Aimed) -> Tried:
+            return await asked(exchange, aimed, patience_s, call_next, in_a_hurry=in_a_hurry)
+
+        aimed = following()
+        while aimed is not None:
+            if rules.hedge_after_ms is None:
+                results = [await ask(aimed)]
             else:
-                bound(found.view)[1].notes += passed_over
-                passed_over.clear()
-                outcome, failed = await asked(exchange, found, patience_s, call_next, in_a_hurry=in_a_hurry)
-                this = _Tried(found.place, outcome, found)
-                if failed is None:
-                    if found.is_fallback:
-                        found.view.warnings.append(ANSWERED_BY_FALLBACK)
-                    return _settled(exchange, this, tried, of_several=bool(tried))
-                tried.append(this)
-            if failed is None or not failed.elsewhere:
-                break
+                results = await race(aimed, rules.hedge_after_ms / 1000, following, ask, standing.clock)
+            *lost, this = results
+            tried += lost
+            if this.failed is None:
+                if this.aimed is not None and this.aimed.is_fallback:
+                    this.aimed.view.warnings.append(ANSWERED_BY_FALLBACK)
+                return _settled(exchange, this, tried, of_several=bool(tried))
+            tried.append(this)
+            aimed = following() if this.failed.elsewhere else None
         if len(tried) > 1:
             exchange.quiet_warnings += passed_over
         return _settled(exchange, min(tried, key=_place), tried, of_several=len(tried) > 1)
 
-    async def asked(
-        exchange: Exchange, aimed: Aimed, patience_s: float | None, call_next: Next, *, in_a_hurry: bool
-    ) -> tuple[Reply | ProxyError, Failure | None]:
-        """What came of asking this target, and whether that is a failure."""
+    async def asked(exchange: Exchange, aimed: Aimed, patience_s: float | None, call_next: Next, *, in_a_hurry: bool) -> Tried:
+        """What came of asking this target."""
         view, key, begun_at = aimed.view, aimed.key, standing.clock()
         standing.begin(key)
         try:
@@ -105,7 +108,7 @@ def fallback(config: Config, listed: Listed, standing: Standing) -> Handler:
             standing.left(key)
         else:
             standing.judge(exchange, view, key, outcome, failed, begun_at)
-        return outcome, failed
+        return Tried(aimed.place, outcome, failed, aimed)
 
     async def once(exchange: Exchange, call_next: Next) -> Reply:
         """What only one target can do: a raw relay, a file, a stored response."""
@@ -113,7 +116,7 @@ def fallback(config: Config, listed: Listed, standing: Standing) -> Handler:
             if isinstance(found, PassedOver):
                 raise found.refusal
             if isinstance(found, Aimed):
-                outcome, _ = await asked(exchange, found, None, call_next, in_a_hurry=False)
+                outcome = (await asked(exchange, found, None, call_next, in_a_hurry=False)).outcome
                 if isinstance(outcome, ProxyError):
                     raise outcome
                 exchange.adopt(found.view)
@@ -141,7 +144,7 @@ async def _within(patience_s: float | None, call_next: Next, view: Exchange) -> 
         return _OutOfPatience(said, may_have_run=True, status=504, kind="timeout")
 
 
-def _settled(exchange: Exchange, this: _Tried, tried: list[_Tried], *, of_several: bool) -> Reply:
+def _settled(exchange: Exchange, this: Tried, tried: list[Tried], *, of_several: bool) -> Reply:
     """This is what the caller hears; each of several tries says in the row why it failed."""
     if this.aimed is not None:
         exchange.adopt(this.aimed.view)

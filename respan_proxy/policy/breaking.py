@@ -6,6 +6,7 @@ A rest never makes a call fail: a target that rests is asked last, and it is ask
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from respan_proxy.config import Breaker as Rules
 from respan_proxy.policy.balancing import TARGETS_REMEMBERED, Key
@@ -27,6 +28,12 @@ class Rest:
     key: Key
     failures: int
     left_s: float
+
+    def told(self) -> dict[str, Any]:
+        """For people and programs: `deployment` where there are several, `left_s` how long it rests still."""
+        provider, model, deployment, _ = self.key
+        where = {"provider": provider, "model": model, **({"deployment": deployment} if deployment is not None else {})}
+        return {**where, "failures": self.failures, "left_s": round(self.left_s, 1)}
 
 
 class Breaker:

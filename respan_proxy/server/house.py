@@ -11,6 +11,7 @@ from respan_proxy.config import Config, Listen
 from respan_proxy.errors import ProxyError
 from respan_proxy.exchange import Next
 from respan_proxy.handlers.limits import Limits as Spending
+from respan_proxy.policy.breaking import Breaker
 from respan_proxy.policy.credentials import identify, refuse_strangers
 from respan_proxy.server import health, pages
 from respan_proxy.server.answers import json_error
@@ -22,10 +23,11 @@ from respan_proxy.server.rest.resource import Store
 class House:
     """Owns nothing but the gateway; `address` is set once it listens."""
 
-    def __init__(self, config: Config, store: Store, spending: Spending, compose: Callable[[Config], Next]) -> None:
+    def __init__(self, config: Config, store: Store, spending: Spending, breaker: Breaker, compose: Callable[[Config], Next]) -> None:
         self.config = config
         self.store = store
         self.spending = spending
+        self.breaker = breaker
         self.writer = store.writer
         self.queries = store.queries
         self.started_at = time.time()

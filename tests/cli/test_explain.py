@@ -1,4 +1,4 @@
-"""`explain` says where a name would go and why, and sends nothing."""
+"""`explain` says where a name would go and why, and asks no provider; a proxy that runs tells who rests."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("explain opened a connection")
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Whom it would have connected to: nobody is there."""
+    addresses: list[object] = []
+
+    def refuse(_: socket.socket, address: object) -> None:
+        addresses.append(address)
+        raise ConnectionRefusedError
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+    return addresses
 
 
 def explain(*arguments: str, **environ: str) -> Result:
@@ -34,8 +39,9 @@ def ways(result: Result) -> dict[str, dict[str, Any]]:
     return {way["dialect"]: way for way in json.loads(result.stdout)["ways"]}
 
 
-def test_it_names_provider_model_address_and_reason() -> None:
+def test_it_names_provider_model_address_and_reason(asked: list[object]) -> None:
     result = explain("openai/gpt-4o", OPENAI_API_KEY="sk-secret")
+    assert asked == [("127.0.0.1", 7776)], "nobody but a proxy that may run here"
     assert result.exit_code == 0
     assert "to openai, as model 'gpt-4o': " in result.stdout
     assert "-> https://api.openai.com/v1/chat/completions" in result.stdout

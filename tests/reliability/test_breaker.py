@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
 
+from respan_proxy.cli import main
 from tests.conftest import Proxy, StartProxy
 from tests.fakes import recordings
 from tests.fakes.provider import Act, Answer, FakeProvider, silent, streamed, whole
@@ -165,6 +168,27 @@ async def test_one_deployment_rests_and_the_other_does_all(
     for _ in range(4):
         assert (await ask(http, proxy, "chat", GPT))[0].status == 200
     assert [request.headers["Authorization"][-3:] for request in provider.received] == ["one", "two", "one", "two", "two", "two"]
+
+
+async def test_who_rests_is_told_by_health_and_explain(
+    start_proxy: StartProxy, provider: FakeProvider, environ: Mapping[str, str], http: aiohttp.ClientSession
+) -> None:
+    proxy = await start_proxy(LONG, environ)
+
+    async def told() -> str:
+        arguments = ["explain", GPT, "--listen", f"127.0.0.1:{proxy.house.address.port}"]
+        return (await asyncio.to_thread(CliRunner().invoke, main, arguments, env=dict(environ))).stdout
+
+    assert "rests" not in await told()
+    provider.will(SICK, SICK)
+    for _ in range(2):
+        await ask(http, proxy, "chat", GPT)
+    async with http.get(f"{proxy.root}/health/ready") as health:
+        (rest,) = (await health.json())["resting"]
+    assert (rest["provider"], rest["model"], rest["failures"]) == ("openai", GPT, 2) and 3500 < rest["left_s"] <= 3600
+    assert "rests, and is asked last: failed 2 times in a row, for another 3" in await told()
+    await ask(http, proxy, "chat", GPT)
+    assert "rests" not in await told()
 
 
 async def test_a_reload_keeps_who_rests(
