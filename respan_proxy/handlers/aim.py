@@ -6,9 +6,10 @@ pick, a target that rests comes last, and a name may lead nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import NamedTuple
 
 from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import DIALECTS
@@ -50,8 +51,7 @@ class PassedOver:
         return f"{self.model} was passed over: {self.refusal}"
 
 
-@dataclass(frozen=True, slots=True)
-class Aimed:
+class Aimed(NamedTuple):
     """A view of the exchange for one target. `place` is its place in the order that holds when nobody rests."""
 
     view: Exchange
@@ -111,40 +111,33 @@ class Aim:
         for key, place, is_fallback, found in resting:
             yield Aimed(self._toward(exchange, *found), key, place, is_fallback)
 
-    def _ways(self, exchange: Exchange, ask: Ask, own: Brought) -> Iterator[_Way | PassedOver]:
+    def _ways(self, exchange: Exchange, ask: Ask, own: Brought) -> Sequence[_Way | PassedOver]:
         """The ways to what is asked for, in the order of the picks."""
         choice = ask.choice
         if choice is None and self._config.groups and ask.model is not None and (group := self._config.groups.get(ask.model)) is not None:
             choice = stored(group)
         if choice is None:
-            for way in self._found(exchange, ask.model, own, ask.excluded):
-                yield way if isinstance(way, PassedOver) else (ask.model, *way)
-            return
+            return self._found(exchange, ask.model, own, ask.excluded)
         items = choice.items
-        found = [list(self._found(exchange, item.model, _with(item, own), ask.excluded)) for item in items]
-        if len(items) > 1:
-            keys = [key_of(first[1]) if not isinstance(first := ways[0], PassedOver) else None for ways in found]
-            places = self._standing.order(choice.pick, f"groups.{choice.name}", [item.weight for item in items], keys)
-        else:
-            places = [0]
-        for place in places:
-            for way in found[place]:
-                yield way if isinstance(way, PassedOver) else (items[place].model, *way)
+        found = [self._found(exchange, item.model, _with(item, own), ask.excluded) for item in items]
+        if len(items) == 1:
+            return found[0]
+        keys = [key_of(first[2]) if not isinstance(first := ways[0], PassedOver) else None for ways in found]
+        places = self._standing.order(choice.pick, f"groups.{choice.name}", [item.weight for item in items], keys)
+        return [way for place in places for way in found[place]]
 
-    def _found(
-        self, exchange: Exchange, model: str | None, own: Brought, excluded: frozenset[str]
-    ) -> Iterable[tuple[Route, Target] | PassedOver]:
+    def _found(self, exchange: Exchange, model: str | None, own: Brought, excluded: frozenset[str]) -> Sequence[_Way | PassedOver]:
         try:
             return self._targets(exchange, model, own, excluded)
         except ProxyError as refusal:
             return [PassedOver(model, refusal)]
 
-    def _targets(self, exchange: Exchange, model: str | None, own: Brought, excluded: frozenset[str]) -> list[tuple[Route, Target]]:
+    def _targets(self, exchange: Exchange, model: str | None, own: Brought, excluded: frozenset[str]) -> list[_Way]:
         """Every way to a model, in the order of the provider's pick. Raises what refuses it: unknown, without a credential, too large."""
         endpoint, config = exchange.endpoint, self._config
         says = exchange.params.values.get("mock_response")
         if says is not None and endpoint.kind == "generate":
-            return [(Route(MOCK, model, "mock_response"), Target(MOCK, exchange.dialect, model, says=says))]
+            return [(model, Route(MOCK, model, "mock_response"), Target(MOCK, exchange.dialect, model, says=says))]
         way = self._decided(exchange, model) if own is NOTHING_BROUGHT else self._brought(exchange, model, own)
         provider = way.provider
         if provider.name in excluded:
@@ -154,18 +147,18 @@ class Aim:
         dialect = DIALECTS[routing.spoken(provider, endpoint, way.model, config, members)]
         profile = config.profile(provider.name, way.model) if way.model is not None else NO_PROFILE
         if provider.built_in:
-            return [(way, Target(provider, dialect, way.model, stands_in=way.stands_in, profile=profile))]
+            return [(model, way, Target(provider, dialect, way.model, stands_in=way.stands_in, profile=profile))]
         sent = renamed(way.model, model, provider.name, exchange.params.values)
         ways = accesses(provider, sent, (model, way.model), exchange.caller, config, endpoint.dialect, own)
         targets = [
-            (way, Target(one.provider, dialect, sent, one.secret, one.is_callers, profile=profile, deployment=one.deployment))
+            (model, way, Target(one.provider, dialect, sent, one.secret, one.is_callers, profile=profile, deployment=one.deployment))
             for one in ways
         ]
         if len(targets) == 1:
             return targets
         # A customer's own are weighted, whatever ours are.
         pick = "weighted" if ways[0].is_callers else provider.pick
-        keys = [key_of(target) for _, target in targets]
+        keys = [key_of(target) for _, _, target in targets]
         return [targets[place] for place in self._standing.order(pick, f"providers.{provider.name}", [*map(_weight, ways)], keys)]
 
     def _decided(self, exchange: Exchange, model: str | None) -> Route:

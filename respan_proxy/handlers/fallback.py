@@ -6,12 +6,14 @@ If all fail, the caller hears what the first one in the order said.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from functools import partial
 from operator import attrgetter
 
 from respan_proxy.config import Config
 from respan_proxy.errors import ProxyError, UpstreamUnavailable
 from respan_proxy.exchange import Exchange, Handler, Next, Reply
-from respan_proxy.handlers.aim import Aim, Aimed, Listed, PassedOver
+from respan_proxy.handlers.aim import Aim, Aimed, Listed, PassedOver, Rests
 from respan_proxy.handlers.blame import blame
 from respan_proxy.handlers.hedge import Tried, race
 from respan_proxy.handlers.send import bound
@@ -30,6 +32,36 @@ _FALLS_BACK = frozenset({"generate", "embed", "count"})
 
 
 _place = attrgetter("place")
+
+
+class _Tour:
+    """What was tried so far, and who is asked next. `stays`: fallback models count only while nobody was asked."""
+
+    __slots__ = ("_stays", "_views", "passed_over", "tried")
+
+    def __init__(self, views: Iterator[Aimed | PassedOver | Rests], *, stays: bool) -> None:
+        self._views = views
+        self._stays = stays
+        self.tried: list[Tried] = []
+        self.passed_over: list[str] = []
+
+    def next(self) -> Aimed | None:
+        """What comes before it and is none is noted."""
+        for found in self._views:
+            if isinstance(found, Aimed):
+                if self._stays and found.is_fallback and any(before.aimed is not None for before in self.tried):
+                    return None
+                if self.passed_over:
+                    bound(found.view)[1].notes += self.passed_over
+                    self.passed_over.clear()
+                return found
+            self.passed_over.append(str(found))
+            if isinstance(found, PassedOver):
+                failed = failure(found.refusal)
+                self.tried.append(Tried(found.place, found.refusal, failed))
+                if failed is None or not failed.elsewhere:
+                    return None
+        return None
 
 
 def fallback(config: Config, listed: Listed, standing: Standing) -> Handler:
@@ -51,47 +83,25 @@ def fallback(config: Config, listed: Listed, standing: Standing) -> Handler:
         patience_s = planning.first_token_s(values, rules)
         # A caller that is in a hurry tells nothing of the target's health.
         in_a_hurry = "first_token_timeout" in values
-        stays = values.get("disable_fallback") is True
-        tried: list[Tried] = []
-        passed_over: list[str] = []
         views = aim.views(exchange, planning.plan(exchange.model, values, rules, choice))
-
-        def following() -> Aimed | None:
-            """The next target to ask; what comes before it and is none is noted."""
-            for found in views:
-                if isinstance(found, Aimed):
-                    if stays and found.is_fallback and any(before.aimed is not None for before in tried):
-                        return None
-                    bound(found.view)[1].notes += passed_over
-                    passed_over.clear()
-                    return found
-                passed_over.append(str(found))
-                if isinstance(found, PassedOver):
-                    refused = Tried(found.place, found.refusal, failure(found.refusal))
-                    tried.append(refused)
-                    if refused.failed is None or not refused.failed.elsewhere:
-                        return None
-            return None
-
-        async def ask(aimed: Aimed) -> Tried:
-            return await asked(exchange, aimed, patience_s, call_next, in_a_hurry=in_a_hurry)
-
-        aimed = following()
-        while aimed is not None:
+        tour = _Tour(views, stays=values.get("disable_fallback") is True)
+        while (aimed := tour.next()) is not None:
             if rules.hedge_after_ms is None:
-                results = [await ask(aimed)]
+                this = await asked(exchange, aimed, patience_s, call_next, in_a_hurry=in_a_hurry)
             else:
-                results = await race(aimed, rules.hedge_after_ms / 1000, following, ask, standing.clock)
-            *lost, this = results
-            tried += lost
+                ask = partial(asked, exchange, patience_s=patience_s, call_next=call_next, in_a_hurry=in_a_hurry)
+                *lost, this = await race(aimed, rules.hedge_after_ms / 1000, tour.next, ask, standing.clock)
+                tour.tried += lost
             if this.failed is None:
                 if this.aimed is not None and this.aimed.is_fallback:
                     this.aimed.view.warnings.append(ANSWERED_BY_FALLBACK)
-                return _settled(exchange, this, tried, of_several=bool(tried))
-            tried.append(this)
-            aimed = following() if this.failed.elsewhere else None
+                return _settled(exchange, this, tour.tried, of_several=bool(tour.tried))
+            tour.tried.append(this)
+            if not this.failed.elsewhere:
+                break
+        tried = tour.tried
         if len(tried) > 1:
-            exchange.quiet_warnings += passed_over
+            exchange.quiet_warnings += tour.passed_over
         return _settled(exchange, min(tried, key=_place), tried, of_several=len(tried) > 1)
 
     async def asked(exchange: Exchange, aimed: Aimed, patience_s: float | None, call_next: Next, *, in_a_hurry: bool) -> Tried:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from respan_proxy.errors import ProxyError
 from respan_proxy.exchange import Reply
@@ -18,8 +18,7 @@ from respan_proxy.handlers.send import bound
 from respan_proxy.policy.retrying import Failure
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Tried:
+class Tried(NamedTuple):
     """A model that led nowhere, or a target that was asked; `place` is its place in the order that holds when nobody rests."""
 
     place: int

@@ -14,7 +14,7 @@ from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import ProviderRow
 from respan_proxy.errors import Forbidden, MissingCredentials, Unauthorized
 from respan_proxy.exchange import Caller
-from respan_proxy.policy.brought import Brought, Credential
+from respan_proxy.policy.brought import NOTHING_BROUGHT, Brought, Credential
 
 _KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
 
@@ -73,9 +73,9 @@ def accesses(
     What the request brings comes first: for the model, then for the provider; then what is configured, then the caller's own key.
     MissingCredentials (424) when there is none.
     """
-    if (found := brought.for_model(*names, provider=provider.name)) is not None:
+    if brought is not NOTHING_BROUGHT and (found := brought.for_model(*names, provider=provider.name)) is not None:
         return [_with(provider, found, "customer")]
-    if shares := brought.for_provider(provider.name, model):
+    if brought.shares and (shares := brought.for_provider(provider.name, model)):
         return [_with(provider, one, share.name, share.weight) for share, one in shares]
     if serving := [one for one in provider.deployments if one.serves(model)]:
         return [_deployed(provider, one) for one in serving]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from respan_proxy.config import ModelRules
 from respan_proxy.dialects import catalog
@@ -15,8 +14,7 @@ from respan_proxy.policy.grouping import Balanced
 MOST_FALLBACKS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """One thing to ask for: a model, or a choice among several. `excluded`: providers that are not to answer it."""
 
     model: str | None
@@ -33,6 +31,8 @@ def plan(model: str | None, values: Mapping[str, Any], rules: ModelRules, choice
     `exclude_providers` thin out `models` and nothing else.
     RequestRejected names an entry that is no model's name, and a list of which nothing is left.
     """
+    if values.keys().isdisjoint(_LISTS) and not rules.fallback_models:
+        return (Ask(model, choice),)
     listed = _listed(values, "models")
     excluded: frozenset[str] = frozenset()
     if listed:
@@ -55,6 +55,7 @@ def plan(model: str | None, values: Mapping[str, Any], rules: ModelRules, choice
     return (first, *(Ask(name, None, True) for name in dict.fromkeys(further) if choice is not None or name != model))
 
 
+_LISTS = frozenset({"models", "fallback_models"})
 _NOBODY: frozenset[str] = frozenset()
 
 
