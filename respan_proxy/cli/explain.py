@@ -29,12 +29,19 @@ if TYPE_CHECKING:
 def explain(ctx: click.Context, /, model: str, provider: str | None, as_json: bool, **_: str | None) -> None:
     """Say where MODEL would go and why. No provider is asked; a proxy that runs tells which of them rest."""
     config = configured(ctx)
-    ways = with_rests(ways_of(model, config, provider), resting(config.listen))
+    group = config.groups.get(model)
+    names = [member.model for member in group.models] if group is not None else [model]
+    rests = resting(config.listen)
+    found = {name: with_rests(ways_of(name, config, provider), rests) for name in names}
     if as_json:
-        click.echo(json.dumps({"model": model, "ways": ways}, indent=2))
+        listed = [{"model": name, "ways": ways} for name, ways in found.items()]
+        click.echo(json.dumps({"model": model, "pick": group.pick, "models": listed} if group is not None else listed[0], indent=2))
     else:
-        click.echo(told(model, ways))
-    if not any("provider" in way for way in ways):
+        if group is not None:
+            weights = ", ".join(f"{member.model} ({member.weight:g})" for member in group.models)
+            click.echo(f"{model}, a group of models, with their weights: {weights}; pick: {group.pick}")
+        click.echo("\n".join(told(name, ways) for name, ways in found.items()))
+    if not any("provider" in way for ways in found.values() for way in ways):
         ctx.exit(1)
 
 

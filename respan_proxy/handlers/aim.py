@@ -21,7 +21,7 @@ from respan_proxy.policy import brought, routing
 from respan_proxy.policy.balancing import Key
 from respan_proxy.policy.brought import NOTHING_BROUGHT, Brought
 from respan_proxy.policy.credentials import accesses
-from respan_proxy.policy.grouping import Item, stored
+from respan_proxy.policy.grouping import Balanced, Item, stored
 from respan_proxy.policy.planning import Ask, renamed
 from respan_proxy.policy.routing import Route
 from respan_proxy.respan.endpoints import Endpoint
@@ -58,6 +58,8 @@ class Aimed(NamedTuple):
     key: Key
     place: int
     is_fallback: bool = False
+    group: str | None = None
+    """What rows call the choice that it came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,30 +94,32 @@ class Aim:
         """
         standing = self._standing
         own = brought.read(exchange.params.values, self._config, may_place=exchange.caller.is_admin)
-        resting: list[tuple[Key, int, bool, _Way]] = []
+        resting: list[tuple[Key, int, bool, str | None, _Way]] = []
         place = 0
+        groups = self._config.groups
         for ask in asks:
-            for found in self._ways(exchange, ask, own):
+            choice = ask.choice
+            if choice is None and groups and ask.model is not None and (group := groups.get(ask.model)) is not None:
+                choice = stored(group)
+            name = choice.name if choice is not None else None
+            for found in self._ways(exchange, ask, choice, own):
                 if isinstance(found, PassedOver):
                     yield replace(found, place=place)
                     place += 1
                     continue
                 key = key_of(found[2])
                 if standing.may_ask(key):
-                    yield Aimed(self._toward(exchange, *found), key, place, ask.is_fallback)
+                    yield Aimed(self._toward(exchange, *found), key, place, ask.is_fallback, name)
                 else:
-                    resting.append((key, place, ask.is_fallback, found))
+                    resting.append((key, place, ask.is_fallback, name, found))
                     if (rest := standing.rest(key)) is not None:
                         yield Rests(told(found[2], rest))
                 place += 1
-        for key, place, is_fallback, found in resting:
-            yield Aimed(self._toward(exchange, *found), key, place, is_fallback)
+        for key, place, is_fallback, name, found in resting:
+            yield Aimed(self._toward(exchange, *found), key, place, is_fallback, name)
 
-    def _ways(self, exchange: Exchange, ask: Ask, own: Brought) -> Sequence[_Way | PassedOver]:
+    def _ways(self, exchange: Exchange, ask: Ask, choice: Balanced | None, own: Brought) -> Sequence[_Way | PassedOver]:
         """The ways to what is asked for, in the order of the picks."""
-        choice = ask.choice
-        if choice is None and self._config.groups and ask.model is not None and (group := self._config.groups.get(ask.model)) is not None:
-            choice = stored(group)
         if choice is None:
             return self._found(exchange, ask.model, own, ask.excluded)
         items = choice.items

@@ -73,13 +73,8 @@ def fallback(config: Config, listed: Listed, standing: Standing) -> Handler:
         values = exchange.params.values
         choice = grouping.read(values, config, may_place=exchange.caller.is_admin)
         rules = config.rules(exchange.model if choice is None or choice.name is None else choice.name)
-        if choice is not None:
-            if exchange.model not in (None, choice.name, *(item.model for item in choice.items)):
-                exchange.warnings.append(OVERRIDDEN)
-            if exchange.row is not None:
-                exchange.row.load_balance_group_id = choice.name
-        elif exchange.row is not None and exchange.model in config.groups:
-            exchange.row.load_balance_group_id = exchange.model
+        if choice is not None and exchange.model not in (None, choice.name, *(item.model for item in choice.items)):
+            exchange.warnings.append(OVERRIDDEN)
         patience_s = planning.first_token_s(values, rules)
         # A caller that is in a hurry tells nothing of the target's health.
         in_a_hurry = "first_token_timeout" in values
@@ -158,6 +153,8 @@ def _settled(exchange: Exchange, this: Tried, tried: list[Tried], *, of_several:
     """This is what the caller hears; each of several tries says in the row why it failed."""
     if this.aimed is not None:
         exchange.adopt(this.aimed.view)
+        if exchange.row is not None:
+            exchange.row.load_balance_group_id = this.aimed.group
     for before in tried if of_several else ():
         if before.aimed is not None:
             blame(before.aimed.view, before.outcome)

@@ -29,6 +29,11 @@ class Rest:
     failures: int
     left_s: float
 
+    @property
+    def is_brought(self) -> bool:
+        """Whether it is known by what a caller brought: nobody else's business."""
+        return bool(self.key[3])
+
     def told(self) -> dict[str, Any]:
         """For people and programs: `deployment` where there are several, `left_s` how long it rests still."""
         provider, model, deployment, _ = self.key

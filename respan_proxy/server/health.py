@@ -51,7 +51,7 @@ def _ready(house: House, request: web.BaseRequest) -> web.Response:
             "unauthorized": counters.unauthorized,
             "by_endpoint": counters.by_endpoint,
         },
-        "resting": [rest.told() for rest in house.breaker.rests(time.monotonic())],
+        "resting": [rest.told() for rest in house.breaker.rests(time.monotonic()) if not rest.is_brought],
         "limits": house.spending.told(house.config, amounts=_reads_all(house, request)),
     }
     return json_answer(told, 503 if stopping else 200)

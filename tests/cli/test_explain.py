@@ -98,3 +98,13 @@ def test_it_tells_where_a_model_is_asked_that_chat_does_not_serve() -> None:
     shown = explain("gpt-5.6-luna", OPENAI_API_KEY="sk-1").stdout
     [line] = [line for line in shown.splitlines() if "with tools to reason about" in line]
     assert line.endswith("-> https://api.openai.com/v1/responses")
+
+
+def test_of_a_group_it_tells_every_model() -> None:
+    Path("config.toml").write_text('[groups.fast]\nmodels = ["gpt-4o", { model = "o3", weight = 2 }]\n', "utf-8")
+    result = explain("fast", OPENAI_API_KEY="sk-1")
+    assert result.exit_code == 0
+    assert "fast, a group of models, with their weights: gpt-4o (1), o3 (2); pick: weighted" in result.stdout
+    assert "as model 'gpt-4o'" in result.stdout and "as model 'o3'" in result.stdout
+    found = json.loads(explain("fast", "--json", OPENAI_API_KEY="sk-1").stdout)
+    assert [member["model"] for member in found["models"]] == ["gpt-4o", "o3"] and found["models"][0]["ways"][0]["provider"] == "openai"

@@ -189,6 +189,11 @@ async def test_who_rests_is_told_by_health_and_explain(
     assert "rests, and is asked last: failed 2 times in a row, for another 3" in await told()
     await ask(http, proxy, "chat", GPT)
     assert "rests" not in await told()
+    provider.will(SICK, SICK)
+    for _ in range(2):
+        await ask(http, proxy, "chat", GPT, customer_credentials={"openai": "sk-of-a-customer"})
+    async with http.get(f"{proxy.root}/health/ready") as health:
+        assert (await health.json())["resting"] == [], "what a caller brought is nobody else's business"
 
 
 async def test_a_reload_keeps_who_rests(
