@@ -407,6 +407,19 @@ async def test_calls_that_a_limit_could_refuse_wait_for_what_was_taken_earlier(
     assert (await health(http, proxy))["spent_usd"] > 10, "and what was spent meanwhile"
 
 
+async def test_a_disk_that_hangs_stops_no_calls(
+    start_proxy: StartProxy, environ: Mapping[str, str], http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(path: Path, instance_id: str, now: float) -> list[Taken]:
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr("respan_proxy.app.spending", never)
+    monkeypatch.setattr("respan_proxy.handlers.limits.RESTORING_S", 0)
+    proxy = await start_proxy({"customers": {"*": {"requests_per_minute": 1}}}, environ)
+    assert await statuses(http, proxy, 2, customer_identifier="joe") == [200, 429]
+
+
 async def test_a_database_that_cannot_be_read_is_told_and_limits_begin_at_zero(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "calls.db").write_bytes(b"no database" * 1000)
     assert await spending(tmp_path / "calls.db", "x", 1e9) == []
