@@ -200,7 +200,7 @@ def _think(body: Body, request: ChatRequest, profile: Profile, losses: Losses) -
         if not _stop_thinking(body, profile):
             losses.add("reasoning", "always_on")
     elif form == "adaptive":
-        _adapt(body, asked, profile)
+        _adapt(body, asked, profile, losses)
     else:
         _budget(body, asked, losses)
 
@@ -214,11 +214,13 @@ def _stop_thinking(body: Body, profile: Profile) -> bool:
     return True
 
 
-def _adapt(body: Body, thinking: Thinking, profile: Profile) -> None:
+def _adapt(body: Body, thinking: Thinking, profile: Profile, losses: Losses) -> None:
     body["thinking"] = {"type": "adaptive", "display": "omitted" if thinking.visible is False else "summarized"}
     if (effort := effort_of(thinking)) is not None:
-        effort = step_down("low" if effort == "minimal" else effort, profile.efforts)
-        body["output_config"] = {"effort": effort, **body.get("output_config", {})}
+        taken = step_down("low" if effort == "minimal" else effort, profile.efforts)
+        if taken != effort:
+            losses.add("reasoning", "clamped")
+        body["output_config"] = {"effort": taken, **body.get("output_config", {})}
 
 
 def _budget(body: Body, thinking: Thinking, losses: Losses) -> None:
