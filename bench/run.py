@@ -287,6 +287,29 @@ SCENARIOS = [
     ),
 ]
 
+# In front of a product that tries the unreachable provider anew each time: by itself it would leave it alone after five failures.
+UNREACHABLE = """\
+[breaker]
+failures = 0
+[retry]
+enabled = false
+[providers.unreachable]
+base_url = "http://127.0.0.1:1/v1"
+auth = "none"
+models = ["unreachable"]
+"""
+FALLBACK = [
+    Scenario(
+        "fallback after a refused connection, 32",
+        request("unreachable", fallback_models=[UNARY]),
+        32,
+        (4000, 1000),
+        (5, 2),
+        {"CPU us/request": cpu_us, "requests/s": per_second},
+        asked_of_relay=SMALL,
+    )
+]
+
 # 12 us: a small part of what a chunk of a paced stream costs in any gateway (35 to 50 us, measured).
 SLOPES = [
     Slope(f"{pair}, each chunk more", f"{pair}, 100 chunks", f"{pair}, 1 chunk", "CPU us/stream", BURST_CHUNKS - 1, 12.0)
@@ -320,9 +343,9 @@ def say(what: str) -> None:
         print(f"{what:60}", end="\r", file=sys.stderr, flush=True)
 
 
-async def run(servers: list[Server], provider_port: int, quick: bool) -> Figures:
+async def run(servers: list[Server], provider_port: int, quick: bool, scenarios: list[Scenario]) -> Figures:
     figures: Figures = defaultdict(lambda: defaultdict(list))
-    for scenario in SCENARIOS:
+    for scenario in scenarios:
         say(f"  {scenario.name} ...")
         payloads = {server.name: scenario.payload for server in servers}
         if scenario.asked_of_relay is not None:
@@ -343,8 +366,9 @@ async def run(servers: list[Server], provider_port: int, quick: bool) -> Figures
 
 METHOD = """\
 Provider, relay, product and load are four processes on loopback, connections kept alive. The product runs with its default
-configuration and records every call in SQLite. CPU is the kernel's count for the process and all its threads, taken when its
-writer has nothing left to write. Runs alternate; figures are medians over {rounds} runs; every answer's bytes are counted."""
+configuration (for the fallback: without a breaker) and records every call in SQLite. CPU is the kernel's count for the process and
+all its threads, taken when its writer has nothing left to write. Runs alternate; figures are medians over {rounds} runs; every
+answer's bytes are counted."""
 
 
 def report(figures: Figures, quick: bool) -> None:
@@ -389,8 +413,11 @@ def main() -> None:
         def relay_command() -> list[str]:
             return python("bench.bare_relay", str(relay_port), upstream)
 
-        def product_command(port: int) -> list[str]:
-            return [*python("respan_proxy", "--listen", f"127.0.0.1:{port}"), upstream]
+        def product_command(port: int, *arguments: str) -> list[str]:
+            return [*python("respan_proxy", "--listen", f"127.0.0.1:{port}", *arguments), upstream]
+
+        unreachable = home / "unreachable.toml"
+        unreachable.write_text(UNREACHABLE)
 
         figures: Figures = defaultdict(lambda: defaultdict(list))
         with started("provider", python("bench.fake_provider", str(provider_port)), provider_port, home):
@@ -408,9 +435,15 @@ def main() -> None:
                 started("bare relay", relay_command(), relay_port, home) as relay,
                 started("product", product_command(port), port, home, rows_queued) as product,
             ):
-                loaded = uvloop.run(run([relay, product], provider_port, quick))
+                loaded = uvloop.run(run([relay, product], provider_port, quick, SCENARIOS))
                 for server in (relay, product):
                     figures["memory", "loaded, most MB"][server.name].append(server.memory_mb("VmHWM"))
+            port = free_port()
+            with (
+                started("bare relay", relay_command(), relay_port, home) as relay,
+                started("product", product_command(port, "--config", str(unreachable)), port, home, rows_queued) as product,
+            ):
+                loaded |= uvloop.run(run([relay, product], provider_port, quick, FALLBACK))
         report({**loaded, **figures}, quick)
 
 
