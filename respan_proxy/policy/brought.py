@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from respan_proxy.config import Config, digest
+from respan_proxy.config.kinds import URL, Unfit
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import NOTHING, Globs
 from respan_proxy.errors import MissingCredentials, RequestRejected
-
-NAMES = frozenset({"customer_credentials", "credential_override", "customer_api_keys"})
+from respan_proxy.respan.params import CREDENTIALS
 
 _SECRETS = ("api_key", "token", "access_token", "aws_bearer_token", "aws_bearer_token_bedrock")
 _PLACES = ("api_base", "base_url")
@@ -100,7 +100,7 @@ def read(values: Mapping[str, Any], config: Config, *, may_place: bool) -> Broug
 
     RequestRejected names what is of another form, MissingCredentials what we do not sign with. A key of this proxy is nobody's credential.
     """
-    if values.keys().isdisjoint(NAMES):
+    if values.keys().isdisjoint(CREDENTIALS):
         return NOTHING_BROUGHT
     reading = _Reading(config, may_place)
     stated = values.get("customer_credentials") or {}
@@ -161,8 +161,11 @@ class _Reading:
                 )
         secret = next((value[name] for name in _SECRETS if value.get(name)), None)
         base_url = next((value[name] for name in _PLACES if value.get(name)), "")
-        if not isinstance(base_url, str) or (base_url and not base_url.startswith(("http://", "https://"))):
-            raise _wrong(f"{where}.api_base", "an http(s) URL")
+        if base_url:
+            try:
+                base_url = URL.read(base_url)
+            except Unfit:
+                raise _wrong(f"{where}.api_base", URL.expected) from None
         if base_url and not self._may_place:
             raise RequestRejected(
                 f"{where}.api_base: only an admin's key may say where a provider is", status=403, kind="permission", param=where

@@ -121,7 +121,7 @@ def retry_after_s(headers: MultiMapping[str], now: float) -> float | None:
         return None
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year of thirty digits
         return None
 
 

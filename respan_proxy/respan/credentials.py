@@ -7,12 +7,10 @@ from typing import Any, Final
 
 import orjson
 
-from respan_proxy.respan.params import CARRIERS
+from respan_proxy.respan.params import CARRIERS, CREDENTIALS
 from respan_proxy.wire.json_edit import UNREAD
 from respan_proxy.wire.secrets import MASK, is_secret
 
-# Nothing in these is anyone's business, wherever they stand.
-_WHOLE: Final = frozenset({"customer_credentials", "credential_override", "customer_api_keys"})
 # In these only what is called credentials is.
 _PARTLY: Final = frozenset({"load_balance_group", "load_balance_models", "loadbalance_models"})
 # Nobody nests credentials deeper; what is deeper is masked whole, long before Python's stack ends.
@@ -20,7 +18,7 @@ _MAX_DEPTH: Final = 16
 # In these there may be carriers, or other servers with their tokens.
 _LOOKED_THROUGH: Final = frozenset({"metadata", "extra_body", "tools", "mcp_servers"})
 
-MAY_HOLD_CREDENTIALS: Final = frozenset({*_WHOLE, *_PARTLY, *CARRIERS, *_LOOKED_THROUGH})
+MAY_HOLD_CREDENTIALS: Final = frozenset({*CREDENTIALS, *_PARTLY, *CARRIERS, *_LOOKED_THROUGH})
 """The top-level members that `redact_members` must have read; of any other it needs no more than the name."""
 
 # Tools of other servers come with those servers' tokens: OpenAI's `mcp` tools, Anthropic's `mcp_servers`.
@@ -28,7 +26,7 @@ _TOKENS: Final = frozenset({"authorization", "authorization_token", "headers"})
 
 
 # How a body that nobody could read shows that it may hold some.
-_MARKS: Final = tuple(name.encode() for name in sorted({*_WHOLE, *_PARTLY, *CARRIERS, "authorization", "api_key", "apiKey", "token"}))
+_MARKS: Final = tuple(name.encode() for name in sorted({*CREDENTIALS, *_PARTLY, *CARRIERS, "authorization", "api_key", "apiKey", "token"}))
 
 _SEARCHED_BYTES: Final = 1_000_000
 
@@ -55,7 +53,7 @@ def redact_members(members: Mapping[str, Any], depth: int = _MAX_DEPTH) -> dict[
 def _member(name: str, value: Any, depth: int) -> Any:
     if depth == 0:
         return MASK
-    if name in _WHOLE:
+    if name in CREDENTIALS:
         return _masked(value)
     if value is UNREAD:
         return MASK

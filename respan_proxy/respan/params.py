@@ -30,6 +30,9 @@ _SIMULATE_HEADER: Final = "X-Respan-Simulate"
 # Respan's names for a customer are this long at most; longer ones are cut, as Respan does.
 MAX_IDENTIFIER_CHARS: Final = 254
 
+CREDENTIALS: Final = frozenset({"customer_credentials", "credential_override", "customer_api_keys"})
+"""Nothing in these is anyone's business, wherever they stand."""
+
 # Merged key by key, the stronger carrier's keys on top; every other value is replaced whole.
 _MERGED: Final = ("metadata", "properties", "variables", "customer_params")
 
@@ -134,7 +137,7 @@ _TYPES: Final[Mapping[str, tuple[_Reader, str]]] = {
 }
 
 # Where passing over a wrong value would store what must not be stored, spend another's money, or let a test of failures see none.
-_STRICT: Final = frozenset({"disable_log", "customer_credentials", "credential_override", "customer_api_keys", "simulate"})
+_STRICT: Final = frozenset({"disable_log", "simulate", *CREDENTIALS})
 
 # Words that a provider may use for something of its own; a raw relay leaves them alone.
 _AMBIGUOUS: Final = frozenset(
@@ -402,7 +405,8 @@ def _checked(values: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
         if found is not None:
             checked[name] = found
         elif name in _STRICT:
-            raise RequestRejected(f"{name}: found {_said(value)}, expected {expected}", param=name)
+            found_it = "something else" if name in CREDENTIALS else _said(value)
+            raise RequestRejected(f"{name}: found {found_it}, expected {expected}", param=name)
         else:
             warnings.append(f"{name}:ignored_not_{expected.replace(' ', '_')}")
     if metadata := checked.get("metadata"):

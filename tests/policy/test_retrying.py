@@ -80,6 +80,7 @@ def test_errors_of_ours_are_judged_by_whose_fault_they_are(error: ProxyError, ag
         ({"Retry-After": "-1"}, None),
         ({"Retry-After": "inf"}, None),
         ({"Retry-After": "when it suits"}, None),
+        ({"Retry-After": "Mon, 01 Jan 99999999999999999999999 00:00:00 GMT"}, None),
     ],
 )
 def test_a_provider_says_how_long_in_several_forms(headers: dict[str, str], seconds: float | None) -> None:
