@@ -162,7 +162,7 @@ def _samples(options: tuple[Option, ...]) -> str:
     lines = []
     for option in options:
         # What excludes another option of the same table stays a comment when the table is uncommented.
-        mark = "# # " if option.sample is None else "# "
+        mark = "# # " if option.instead_of else "# "
         lines.append(f"# # {_why(option)}; default: {option.default}\n{mark}{option.name} = {literal(option.sample)}\n")
     return "".join(lines)
 

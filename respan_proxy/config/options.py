@@ -53,6 +53,8 @@ class Option:
     variable: str = ""
     default: str = ""
     sample: object = None
+    instead_of: str = ""
+    """The option of the same table that it excludes."""
 
     @property
     def path(self) -> str:
@@ -107,7 +109,7 @@ OPTIONS = (
         "store",
         "durability",
         choice("normal", "full"),
-        "full waits for the disk at every commit; normal may lose the last ones at a power cut",
+        "full waits for the disk at every commit; normal may lose the last ones at a power cut (restart to change)",
     ),
     Option("store", "body_bytes", SIZE, "a longer body is cut in the row, and marked; what passes through is not touched"),
     Option("store", "queue_bytes", SIZE, "memory for rows that wait for the disk; beyond it bodies are dropped first, then rows, counted"),
@@ -159,7 +161,7 @@ def _allowance(section: str) -> tuple[Option, ...]:
 KEYS = (
     Option("keys", "name", TEXT, "how logs and lists call this key", default="required", sample="me"),
     Option("keys", "key", SECRET, "the key itself; hashed when read, never kept", default="this or digest", sample="env:RESPAN_API_KEY"),
-    Option("keys", "digest", DIGEST, "instead of key: its SHA-256", default="this or key"),
+    Option("keys", "digest", DIGEST, "instead of key: its SHA-256", default="this or key", instead_of="key"),
     Option(
         "keys", "environment", TEXT, '"test", "prod" or a name of your own; every row of this key carries it', default="none", sample="test"
     ),
@@ -186,6 +188,8 @@ PROVIDER = (
         COMMAND,
         "prints the bearer token; run without a shell when it is needed, kept until refused or 30 minutes old",
         default="none",
+        sample=["gcloud", "auth", "print-access-token"],
+        instead_of="key",
     ),
     Option(
         "providers.NAME",
