@@ -115,13 +115,15 @@ class Database:
             opened.append(connection)
             return connection
 
-        self._connection = await aiosqlite.connect(
-            name,
-            factory=factory,
-            uri=self._read_only,
-            isolation_level=None,
-            timeout=self._busy_timeout_s,
-            cached_statements=CACHED_STATEMENTS,
+        self._connection = await _to_the_end(
+            aiosqlite.connect(
+                name,
+                factory=factory,
+                uri=self._read_only,
+                isolation_level=None,
+                timeout=self._busy_timeout_s,
+                cached_statements=CACHED_STATEMENTS,
+            )
         )
         self._inner = opened[0]
         try:
@@ -137,6 +139,16 @@ class Database:
         if self._prepare is not None:
             self._prepare(connection)
         connection.identity = _identity(self.path)
+
+
+async def _to_the_end(connecting: aiosqlite.Connection) -> aiosqlite.Connection:
+    """The open connection. Who is cancelled meanwhile closes it first: aiosqlite's worker would go on, and tell a closed loop."""
+    opening = asyncio.ensure_future(connecting)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await (await opening).close()
+        raise
 
 
 def _create(path: Path) -> None:
