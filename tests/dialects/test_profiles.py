@@ -9,6 +9,9 @@ from respan_proxy.dialects.efforts import EFFORTS
 from respan_proxy.dialects.profiles import Rule, profile_of, rules
 from respan_proxy.dialects.request import Profile
 
+# As Claude itself is asked: nothing of what chat servers refuse.
+NEVER_OFF = frozenset({"thinking.disabled"})
+
 
 @pytest.mark.parametrize(
     ("provider", "model", "told"),
@@ -28,6 +31,9 @@ from respan_proxy.dialects.request import Profile
         ("anthropic", "claude-opus-4-7", {"thinking": "adaptive", "sampling": False, "thinking_default_on": False}),
         ("anthropic", "claude-opus-4-8", {"mid_system": True}),
         ("anthropic", "claude-opus-5-5", {"thinking_default_on": True, "sampling": False}),
+        ("bedrock", "us.anthropic.claude-opus-4-7", {"max_tokens_field": "max_completion_tokens", "refuses": NEVER_OFF}),
+        ("foundry", "claude-opus-4-7", {"max_tokens_field": "max_completion_tokens", "refuses": NEVER_OFF}),
+        ("bedrock", "openai.gpt-oss-120b-1:0", {"max_tokens_field": "max_tokens", "user_field": "user"}),
         ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", {"thinking": "budget", "structured": True}),
         ("vertex_ai", "claude-opus-4@20250514", {"max_tokens": 32000}),
         ("openrouter", "anthropic/claude-opus-4.7", {"sampling": False, "user_field": "user"}),
