@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -88,14 +88,15 @@ class Database:
         # aiosqlite's worker is not a daemon: a connection left open keeps the process from ending.
         connection, self._connection, self._inner = self._connection, None, None
         if connection is not None:
-            await connection.close()
+            await _to_the_end(connection.close())
 
     async def _hop(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        assert self._inner is not None
-        assert self._connection is not None
-        self._inner.work = work
-        await self._connection.commit()
-        result, self._inner.result = self._inner.result, None
+        connection, inner = self._connection, self._inner  # `close` may come meanwhile, and waits for this
+        assert connection is not None
+        assert inner is not None
+        inner.work = work
+        await connection.commit()
+        result, inner.result = inner.result, None
         return cast(T, result)
 
     async def _open(self) -> None:
@@ -115,16 +116,20 @@ class Database:
             opened.append(connection)
             return connection
 
-        self._connection = await _to_the_end(
-            aiosqlite.connect(
-                name,
-                factory=factory,
-                uri=self._read_only,
-                isolation_level=None,
-                timeout=self._busy_timeout_s,
-                cached_statements=CACHED_STATEMENTS,
-            )
+        connection = aiosqlite.connect(
+            name,
+            factory=factory,
+            uri=self._read_only,
+            isolation_level=None,
+            timeout=self._busy_timeout_s,
+            cached_statements=CACHED_STATEMENTS,
         )
+        try:
+            await _to_the_end(connection)
+        except asyncio.CancelledError:
+            await _to_the_end(connection.close())
+            raise
+        self._connection = connection
         self._inner = opened[0]
         try:
             if self._inner.trouble is not None:
@@ -141,13 +146,13 @@ class Database:
         connection.identity = _identity(self.path)
 
 
-async def _to_the_end(connecting: aiosqlite.Connection) -> aiosqlite.Connection:
-    """The open connection. Who is cancelled meanwhile closes it first: aiosqlite's worker would go on, and tell a closed loop."""
-    opening = asyncio.ensure_future(connecting)
+async def _to_the_end(going: Awaitable[object]) -> None:
+    """Wait for it, also when cancelled meanwhile: aiosqlite's worker goes on in any case, and would tell a loop that is closed by then."""
+    task = asyncio.ensure_future(going)
     try:
-        return await asyncio.shield(opening)
+        await asyncio.shield(task)
     except asyncio.CancelledError:
-        await (await opening).close()
+        await asyncio.wait([task])
         raise
 
 

@@ -41,6 +41,38 @@ def test_who_is_cancelled_while_it_opens_leaves_no_worker_talking_to_a_closed_lo
     assert not [thread for thread in set(threading.enumerate()) - before if thread.is_alive()]
 
 
+def test_who_is_cancelled_while_it_closes_leaves_no_worker_talking_to_a_closed_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closes, goes_on = threading.Event(), threading.Event()
+    lost: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", lost.append)
+    before = set(threading.enumerate())
+
+    def slowly(_: sqlite3.Connection) -> None:
+        closes.set()
+        goes_on.wait(5)
+
+    async def cancelled() -> None:
+        database = Database(tmp_path / "calls.db")
+        await database.run(lambda _: None)
+        working = asyncio.create_task(database.run(slowly))
+        await asyncio.to_thread(closes.wait, 5)
+        closing = asyncio.create_task(database.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        asyncio.get_running_loop().call_later(0.05, goes_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await working
+
+    asyncio.run(cancelled())
+    goes_on.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+    assert not lost
+
+
 async def test_an_opening_that_fails_is_told_and_tried_again(tmp_path: Path) -> None:
     database = Database(tmp_path / "none" / "calls.db", read_only=True)
     for _ in range(2):
