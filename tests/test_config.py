@@ -618,3 +618,24 @@ def test_a_profile_with_a_mistake_is_refused_naming_key_found_and_expected(rule:
 def test_profiles_must_be_tables() -> None:
     with pytest.raises(ConfigError, match=r"profiles: found a table, expected \[\[profiles\]\] tables"):
         parse({"profiles": {"models": ["x"]}}, {})
+
+
+def test_a_deployment_without_a_key_never_gets_anothers() -> None:
+    table = {
+        "providers": {
+            "openai": {"deployments": [{"name": "one", "key": "sk-1"}, {"name": "two", "base_url": "https://elsewhere.example/v1"}]}
+        }
+    }
+    with pytest.raises(ConfigError, match=r"providers\.openai\.deployments\[2\]\.key: found nothing, expected a key"):
+        parse(table, {})
+    both = parse(table, {"OPENAI_API_KEY": "sk-for-all"}).providers["openai"].deployments
+    assert [(one.name, one.key) for one in both] == [("default", "sk-for-all"), ("one", "sk-1"), ("two", None)]
+
+
+@pytest.mark.parametrize("form", ["written", "env"])
+def test_a_service_account_as_a_key_is_told_the_form_that_works(form: str) -> None:
+    account = '{"type": "service_account", "private_key": "-----BEGIN"}'
+    key = account if form == "written" else "env:ACCOUNT"
+    config = parse({"providers": {"vertex_ai": {"key": key, "project": "p"}}}, {"ACCOUNT": account})
+    assert config.providers["vertex_ai"].key is None
+    assert any("vertex_ai: its key is not used: expected" in warning and "BEGIN" not in warning for warning in config.warnings)

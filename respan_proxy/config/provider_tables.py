@@ -58,7 +58,11 @@ class ProviderTables:
         if table is not None and not isinstance(table, Mapping):
             self.reader.complain(where, table, "a table of options")
             return None
-        given: Mapping[str, Any] = table or {}
+        given: dict[str, Any] = dict(table or {})
+        if isinstance(said := given.get("key"), str):
+            told = self.reader.environ.get(said[4:].strip(), "") if said.startswith("env:") else said
+            if self._fit(row, told.strip()) is None:
+                del given["key"]
         self.reader.unknown(given, [*(option.name for option in PROVIDER), "deployments"], where)
         value = {option.name: self.reader.read(given, option, f"{where}.{option.name}", row) for option in PROVIDER}
         place = self._place(row, value["base_url"])
@@ -66,6 +70,11 @@ class ProviderTables:
         if key is not None and value["token_command"]:
             self.reader.complain(f"{where}.token_command", None, "either a key or a command that prints one", found="both")
         deployments = self._deployments(given.get("deployments", []), f"{where}.deployments", row)
+        needs_key = Auth.named(value["auth"] or row.auth).header is not None and not value["token_command"]
+        for number, one in enumerate(deployments, 1):
+            if one.key is None and key is None and needs_key:
+                # Never another deployment's: it may be meant for another place.
+                self.reader.complain(f"{where}.deployments[{number}].key", None, f"a key, or {where}.key for all that have none")
         if deployments and key is not None:
             deployments = (Deployment("default", key), *deployments)
         key = key or next((one.key for one in deployments if one.key), None)

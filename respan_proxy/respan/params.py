@@ -253,6 +253,8 @@ def read(members: Mapping[str, Any], headers: MultiMapping[str], endpoint: Endpo
     if (simulate := headers.get(_SIMULATE_HEADER)) is not None:
         values.setdefault("simulate", _json_or_text(simulate))
     values = _checked(values, warnings)
+    if "prompt" in values:
+        warnings.append("prompt:ignored_there_is_no_prompt_management_yet")
     _promote_customer(values, warnings)
     return Read(Params(values), frozenset(remove & members.keys()), replace, extra_headers, warnings)
 

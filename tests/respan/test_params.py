@@ -326,3 +326,10 @@ def test_any_body_is_read_or_refused_by_name(members: dict[str, Any], text: str,
         assert not found.remove & found.replace.keys()
         assert isinstance(found.params.metadata, dict)
     assert refused in (None, "disable_log", "customer_credentials", "credential_override", "customer_api_keys")
+
+
+def test_a_prompt_that_nobody_manages_is_told() -> None:
+    endpoint = match("POST", "/api/chat/completions")
+    assert endpoint is not None
+    found = read({"prompt": {"prompt_id": "p", "variables": {}}}, CIMultiDict(), endpoint)
+    assert found.warnings == ["prompt:ignored_there_is_no_prompt_management_yet"] and "prompt" in found.remove
