@@ -191,10 +191,7 @@ REQUESTS = (
         "claude code searches the web",
         "claude_code",
         change=only(SEARCH),
-        warns={
-            **each(("openai", "gemini"), "web_search.max_uses:dropped"),
-            "openai_old": "web_search.max_uses:dropped -reasoning:dropped reasoning_effort:dropped",
-        },
+        warns=each(("openai", "openai_old", "gemini"), "web_search.max_uses:dropped"),
         refused=each(("compatible",), "web_search"),
     ),
     Request(
@@ -202,8 +199,7 @@ REQUESTS = (
         "claude_code",
         change=adding(SEARCH),
         warns={
-            "openai": "web_search.max_uses:dropped",
-            "openai_old": "web_search.max_uses:dropped -reasoning:dropped reasoning_effort:dropped",
+            **each(("openai", "openai_old"), "web_search.max_uses:dropped"),
             **each(("gemini", "compatible"), "tools.web_search:dropped"),
         },
     ),
@@ -213,7 +209,7 @@ REQUESTS = (
         "codex thinks as hard as it can",
         "codex",
         change=setting(reasoning={"effort": "xhigh", "summary": "auto"}, text={"verbosity": "low"}),
-        warns=each(MADE_FOR_GPT, "verbosity:dropped"),
+        warns={**each(MADE_FOR_GPT, "verbosity:dropped"), "anthropic": "verbosity:dropped reasoning:clamped"},
     ),
     Request(
         "a patch by a grammar",
@@ -328,7 +324,6 @@ REQUESTS = (
         "gemini cli searches alone",
         "gemini_cli",
         change=only({"googleSearch": {}}),
-        warns={"openai_old": "-reasoning:dropped reasoning_effort:dropped"},
         refused=each(("compatible",), "web_search"),
     ),
     Request(
