@@ -20,6 +20,7 @@ from respan_proxy.echo.script import script
 from respan_proxy.echo.vectors import embed
 from respan_proxy.errors import ProxyError, RequestRejected, UpstreamInterrupted, UpstreamUnavailable
 from respan_proxy.exchange import Reply, Stream
+from respan_proxy.respan.endpoints import streams_array
 
 if TYPE_CHECKING:
     from respan_proxy.respan.endpoints import Endpoint
@@ -222,7 +223,7 @@ def _context(dialect: Dialect, reading: Reading, model: str, query: str, now: in
         new_id=new_id,
         model=model,
         include_usage=reading.include_usage,
-        array=dialect.name == "gemini" and "alt=sse" not in query.split("&"),
+        array=streams_array(dialect.name, query),
         include_thoughts=reading.include_thoughts,
         encrypted_reasoning=reading.encrypted_reasoning,
         echo=reading.repeated,

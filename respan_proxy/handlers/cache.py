@@ -35,6 +35,7 @@ from respan_proxy.handlers.trace import forgets_content
 from respan_proxy.handlers.translate import Retell
 from respan_proxy.policy import caching
 from respan_proxy.policy.caching import Wish
+from respan_proxy.respan.endpoints import streams_array
 from respan_proxy.respan.spans import Row
 from respan_proxy.wire.encoding import decode
 from respan_proxy.wire.json_edit import UNREAD
@@ -266,7 +267,7 @@ async def _key(exchange: Exchange, wish: Wish) -> str:
 def _wanted(exchange: Exchange) -> Form:
     if not exchange.streams:
         return "whole"
-    return "array" if exchange.dialect.name == "gemini" and "alt=sse" not in exchange.request.query.split("&") else "sse"
+    return "array" if streams_array(exchange.dialect.name, exchange.request.query) else "sse"
 
 
 def _told(exchange: Exchange, body: bytes, form: Form, wanted: Form, usage: Usage | None) -> bytes | None:

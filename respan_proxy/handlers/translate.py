@@ -28,7 +28,7 @@ from respan_proxy.exchange import Asked, Exchange, Handler, Next, Outgoing, Repl
 from respan_proxy.handlers.losses import account_for
 from respan_proxy.handlers.observe import judge_end, plain_answer
 from respan_proxy.handlers.send import bound
-from respan_proxy.respan.endpoints import at_provider
+from respan_proxy.respan.endpoints import at_provider, streams_array
 from respan_proxy.wire.json_edit import UNREAD
 
 # A provider's members of its own dialect's answer; the caller's answer is written anew.
@@ -110,7 +110,7 @@ def _context(exchange: Exchange, request: ChatRequest, members: Mapping[str, Any
         new_id=lambda prefix: prefix + token_hex(12),
         model=exchange.model,
         include_usage=_wants_usage(exchange),
-        array=exchange.dialect.name == "gemini" and "alt=sse" not in exchange.request.query.split("&"),
+        array=streams_array(exchange.dialect.name, exchange.request.query),
         include_thoughts=thinking is not None and thinking.visible is True,
         encrypted_reasoning=isinstance(include, list) and "reasoning.encrypted_content" in include,
         echo=members,

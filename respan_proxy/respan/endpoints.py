@@ -180,6 +180,11 @@ def at_provider(dialect: str, kind: Kind, *, streams: bool = False) -> tuple[str
     return _AT_PROVIDER[dialect, kind], ""
 
 
+def streams_array(dialect: str, query: str) -> bool:
+    """Whether a stream of this dialect is one JSON array instead of events: Gemini's is, unless the caller asks for `alt=sse`."""
+    return dialect == GEMINI and "alt=sse" not in query.split("&")
+
+
 def allowed(path: str) -> frozenset[str]:
     """The methods that a path answers to; empty for one that is not served."""
     return frozenset(method for method in ("GET", "POST", "DELETE") if match(method, path) is not None)
