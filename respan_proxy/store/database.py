@@ -78,9 +78,9 @@ class Database:
         """As `run`, for readers. `ProxyError` 503 when the database cannot be read."""
         try:
             return await self.run(work)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, Replaced) as error:
             # Looking for the file now would tell of another moment: the writer may have made it anew.
-            is_closed = getattr(error, "sqlite_errorname", "") == "SQLITE_CANTOPEN" or isinstance(error, FileNotFoundError)
+            is_closed = getattr(error, "sqlite_errorname", "") == "SQLITE_CANTOPEN" or isinstance(error, FileNotFoundError | Replaced)
             why = "there is no such file yet, or it may not be opened" if is_closed else str(error)
             raise ProxyError(f"the database {self.path} cannot be read: {why}", status=503) from error
 

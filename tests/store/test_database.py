@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from respan_proxy.errors import ProxyError
 from respan_proxy.store.database import Database
 
 
@@ -79,3 +80,19 @@ async def test_an_opening_that_fails_is_told_and_tried_again(tmp_path: Path) -> 
         with pytest.raises((sqlite3.Error, OSError)):
             await database.run(lambda _: None)
     await database.close()
+
+
+async def test_a_file_replaced_again_and_again_while_a_reader_opens_it_is_told_as_one_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_files = iter(range(100))
+    monkeypatch.setattr("respan_proxy.store.database._identity", lambda path: (1, next(other_files)))
+    (tmp_path / "calls.db").touch()
+    reader = Database(tmp_path / "calls.db", read_only=True)
+    try:
+        with pytest.raises(ProxyError) as told:
+            await reader.read(lambda connection: connection.execute("SELECT 1").fetchone())
+    finally:
+        await reader.close()
+    assert told.value.status == 503
+    assert "no such file" in str(told.value)
