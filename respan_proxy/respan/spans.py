@@ -91,6 +91,8 @@ class Row:
     deployment_name: str | None = None
     load_balance_group_id: str | None = None
     environment: str | None = None
+    environment_tag: str | None = None
+    service_name: str | None = None
     organization_key_id: str | None = None
     organization_key_name: str | None = None
     used_custom_credential: bool | None = None
