@@ -74,6 +74,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "total_tokens": "total_request_tokens",
     "generation_time": "latency",
     "ttft": "time_to_first_token",
+    "error_class": "error_code",
 }
 
 # Fields that no column holds; the store knows what each means in SQL.

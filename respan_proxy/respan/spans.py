@@ -22,6 +22,10 @@ Status = Literal["success", "warning", "failed", "pending", "running", "interrup
 
 NANO = 1_000_000_000
 
+# Calls of a model: tokens and cost of a trace are summed over these lines alone. Whoever runs an agent repeats their sums on the
+# spans around them (openai-agents does, on turns and workflows).
+GENERATIONS: Final = frozenset({"chat", "completion", "text", "response", "generation", "embedding", "transcription", "speech"})
+
 # Beside its bytes a chunk is a tuple, a float and the head of a bytes object.
 CHUNK_BYTES = 56 + 24 + 33
 
@@ -62,9 +66,10 @@ class Column:
 
 @dataclass(slots=True)
 class Row:
-    """What is remembered of one call. NULL means unknown or not said, never zero.
+    """What is remembered of one call, or of a span that an app exported. NULL means unknown or not said, never zero.
 
     `cost` is in nano-dollars, durations in seconds. `start_time` and `timestamp` (the end; the start while it runs): seconds of the epoch.
+    `span_name` is as it was sent, `entity_name` what people call it (exporters rewrite names to `workflow`, `llm.MODEL`).
     """
 
     unique_id: str
@@ -72,6 +77,8 @@ class Row:
     span_unique_id: str | None = None
     span_parent_id: str | None = None
     span_name: str | None = None
+    entity_name: str | None = None
+    span_links: list[dict[str, Any]] | None = None
     span_workflow_name: str | None = None
     span_path: str | None = None
     trace_name: str | None = None
