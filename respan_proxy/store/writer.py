@@ -16,20 +16,21 @@ import sqlite3
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from respan_proxy.errors import ConfigError
-from respan_proxy.respan.spans import COLUMNS, Content, Row, Shape, bind, storable
-from respan_proxy.store.bodies import BODY_BYTES, ENCODING, Packer
+from respan_proxy.respan.spans import Content, Row
+from respan_proxy.store.bodies import BODY_BYTES, Packer
 from respan_proxy.store.database import BUSY_TIMEOUT_S, Database
-from respan_proxy.store.keeping import NOTHING, Keeping, Taken, packed, write
+from respan_proxy.store.keeping import NOTHING, Keeping
 from respan_proxy.store.lock import Lock
 from respan_proxy.store.retention import Retention, prune
 from respan_proxy.store.schema import migrate
+from respan_proxy.store.transaction import Item, write
 
 log = logging.getLogger(__name__)
 
@@ -51,23 +52,10 @@ RETENTION_EVERY_S = 300.0
 # Chunks forgotten between two batches while there is no idle time; one less than that and full batches outrun them.
 CHUNKS_UNDER_LOAD = 2
 
-_OF_A_ROW = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
-
-_BODY = "INSERT OR REPLACE INTO body (seq, enc, data) SELECT seq, ?, ? FROM log WHERE unique_id = ?"
 _INTERRUPT = (
     "UPDATE log SET status = 'interrupted', error_message = 'the proxy ended before this call did'"
     " WHERE status = 'running' AND instance_id IS NOT ?"
 )
-
-
-@dataclass(slots=True)
-class _Item:
-    """A row on its way: `number` grows in the order of hand-over, so that a barrier knows what to wait for."""
-
-    number: int
-    row: Row
-    content: Content | None
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +105,10 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
-        self._queue: deque[_Item] = deque()
-        self._waiting: dict[str, _Item] = {}
-        self._bodied: deque[_Item] = deque()
-        self._batch: list[_Item] = []
+        self._queue: deque[Item] = deque()
+        self._waiting: dict[str, Item] = {}
+        self._bodied: deque[Item] = deque()
+        self._batch: list[Item] = []
         self._kept = NOTHING
         self._bytes = 0
         self._batch_bytes = 0
@@ -245,7 +233,7 @@ class Writer:
                 return
         if item is None:
             self._handed_over += 1
-            item = _Item(self._handed_over, row, content, added)
+            item = Item(self._handed_over, row, content, added)
             self._wake()
             self._queue.append(item)
             self._waiting[row.unique_id] = item
@@ -358,7 +346,7 @@ class Writer:
         """Write the batch in hand, again and again until it is written; while closing only once, False when it was not."""
         for attempt in range(1 << 62):
             try:
-                refused = await self._database.run(partial(_write, self._batch, self._kept, self._packer))
+                refused = await self._database.run(partial(write, self._batch, self._kept, self._packer))
             except Exception as error:  # noqa: BLE001 - the edge of remembering; whatever it was, calls go on
                 self._failed(error)
                 if self._closing:
@@ -414,57 +402,3 @@ class Writer:
         migrate(connection, self.path)
         connection.execute(_INTERRUPT, (self.instance_id,))
         connection.execute(f"PRAGMA busy_timeout = {round(self._busy_timeout_s * 1000)}")
-
-
-def _write(batch: Sequence[_Item], kept: Taken, packer: Packer, connection: sqlite3.Connection, *, mended: bool = False) -> int:
-    """One transaction. A row that SQLite cannot hold is mended and must not stop the others. Returns how many were not to be mended."""
-    try:
-        _transaction(batch, kept, packer, connection)
-    except Exception as error:
-        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _OF_A_ROW):
-            raise  # the database is away, full or broken: whatever row came next would fare no better
-        if kept:
-            _transaction((), kept, packer, connection)
-        if len(batch) > 1:
-            return sum(_write([item], NOTHING, packer, connection) for item in batch)
-        if not mended:
-            storable(batch[0].row)
-            return _write(batch, NOTHING, packer, connection, mended=True)
-        log.error("call %s cannot be stored: %s: %s", batch[0].row.unique_id, type(error).__name__, error)
-        return 1
-    return 0
-
-
-def _transaction(batch: Sequence[_Item], kept: Taken, packer: Packer, connection: sqlite3.Connection) -> None:
-    # Compression before BEGIN: readers and checkpoints are held up by the shortest possible transaction.
-    values = packed(kept)
-    bodies = []
-    for item in batch:
-        if item.content is not None:
-            data, cut = packer.pack(item.content)
-            item.row.content_cut = cut or None
-            bodies.append((ENCODING, data, item.row.unique_id))
-    rows: dict[Shape, list[list[Any]]] = {}
-    for item in batch:
-        shape, bound = bind(item.row, content=item.content is not None)
-        rows.setdefault(shape, []).append(bound)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for shape, group in rows.items():
-            connection.executemany(_upsert(shape), group)
-        connection.executemany(_BODY, bodies)
-        if kept:
-            write(connection, kept, values)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-@lru_cache(maxsize=1024)
-def _upsert(shape: Shape) -> str:
-    """Writes the columns of `shape`; on a row that is there already, the other columns keep what they have."""
-    names = [COLUMNS[index].name for index in shape]
-    renewed = ", ".join(f"{name} = excluded.{name}" for name in names)
-    return f"INSERT INTO log ({', '.join(names)}) VALUES ({', '.join('?' * len(names))}) ON CONFLICT (unique_id) DO UPDATE SET {renewed}"
