@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 from respan_proxy.respan.spans import Row
@@ -97,3 +98,11 @@ class Told:
     said: Said
     raw: dict[str, Any]
     claim: Claim
+
+
+def row_id(trace_id: str, span_id: str, key_id: str | None) -> str:
+    """The id of a span's own row: the same however often and in whatever order the span arrives.
+
+    The key that it came with is part of it: who knows the ids of another's span cannot write over it.
+    """
+    return blake2b(f"{key_id or ''}/{trace_id}/{span_id}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
