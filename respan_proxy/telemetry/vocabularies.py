@@ -1,0 +1,342 @@
+"""What a span says, in Respan's words: `tell`. The names that are understood stand in attributes.py."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from respan_proxy.dialects import catalog
+from respan_proxy.dialects.usage import Usage
+from respan_proxy.exchange import Caller
+from respan_proxy.respan.pricing import MOST_DOLLARS, price
+from respan_proxy.respan.spans import COLUMNS, GENERATIONS, NANO, Row
+from respan_proxy.telemetry import messages
+from respan_proxy.telemetry.attributes import Reader, count, number, place, text
+from respan_proxy.telemetry.masking import cleaned, without_query_secrets
+from respan_proxy.telemetry.spans import Claim, Event, Link, Said, Source, Span, Told, row_id
+from respan_proxy.wire.secrets import MASK
+
+# The client library of Anthropic traces itself since 2.0; the id of its span goes to the gateway as `traceparent`.
+NATIVE_SCOPE: Final = "com.anthropic.sdk.python"
+
+# Whose input tokens are Anthropic's own count, without those from and into the cache: seen in its spans beside the native ones (12 and 14
+# of one call with 2 cached). All others include them, as the conventions say.
+_UNCACHED_SCOPES: Final = ("respan_instrumentation_anthropic",)
+
+# Attributes of the conventions 1.37 to 1.41 may stand on this event instead of on the span.
+_DETAILS: Final = "gen_ai.client.inference.operation.details"
+
+# Names below those of the span itself.
+_OF_DETAILS: Final = 1000
+
+_LAST_NS: Final = 2**63 - 1
+_ROW: Final = frozenset(column.name for column in COLUMNS)
+_STATUS = re.compile(r"(?:HTTP|Error code:) ([1-5]\d\d)\b")
+_FINISHES: Final[Mapping[str, str]] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+    "tool_call": "tool_calls",
+    "tool-calls": "tool_calls",
+    "content-filter": "content_filter",
+    "refusal": "content_filter",
+}
+# Providers by the names of the conventions and of older instrumentations, where the price table has another.
+_SELLERS: Final[Mapping[str, str]] = {
+    "gcp.gemini": "google",
+    "gcp.gen_ai": "google",
+    "gcp.vertex_ai": "google",
+    "google_genai": "google",
+    "aws.bedrock": "aws",
+    "az.ai.openai": "azure",
+    "az.ai.inference": "azure",
+    "azure.ai.openai": "azure",
+    "azure.ai.inference": "azure",
+    "x_ai": "x-ai",
+    "mistral_ai": "mistral",
+    "mistralai": "mistral",
+    "moonshot_ai": "moonshotai",
+}
+_PARAMETERS: Final = (
+    ("temperature", number, ("temperature",)),
+    ("top_p", number, ("top_p",)),
+    ("max_tokens", count, ("max_tokens", "max_completion_tokens", "max_output_tokens")),
+    ("frequency_penalty", number, ("frequency_penalty",)),
+    ("presence_penalty", number, ("presence_penalty",)),
+    ("reasoning_effort", text, ("reasoning_effort",)),
+)
+
+
+def tell(span: Span, caller: Caller) -> Told:
+    """The span as a row, what was said in it, the span whole, and by what it may be one of the gateway's calls.
+
+    Never raises: a value of a type that its column cannot have is left out of the column, and is in the metadata and in `raw`.
+    """
+    reading = _Reading()
+    reading.read(span.attributes)
+    for event in span.events:
+        if event.name == _DETAILS:
+            reading.read_details(event.attributes)
+    found, metadata, families = reading.found, reading.metadata, reading.families
+    source = span.source
+    told_type = found.get("log_type") or "span"
+    is_generation = told_type in GENERATIONS
+    row = Row(
+        unique_id=row_id(span.trace_id, span.span_id, caller.key_id),
+        trace_unique_id=span.trace_id,
+        span_unique_id=span.span_id,
+        span_parent_id=span.parent_id,
+        span_name=span.name,
+        organization_key_id=caller.key_id,
+        organization_key_name=caller.key_name,
+        span_links=[_raw_link(link) for link in span.links] or None,
+        service_name=text(source.resource.get("service.name")),
+    )
+    for column in found.keys() & _ROW:
+        setattr(row, column, found[column])
+    row.log_type = told_type
+    row.log_method = row.log_method or "tracing_integration"
+    row.model = row.model or row.request_model
+    _fill_parameters(row, found)
+    _fill_times(row, span)
+    _fill_prompt(row, found)
+    _fill_status(row, span)
+    row.environment_tag = row.environment_tag or _deployed(source.resource)
+    row.environment = caller.environment or row.environment_tag
+    row.metadata = _metadata(found, metadata, source)
+    said = _said(found, families, span, is_generation=is_generation)
+    _fill_answer(row, said)
+    _fill_usage(row, source.scope_name)
+    row.cost = row.cost_source = None
+    if is_generation:
+        _fill_cost(row, found.get("cost"))
+    claim = Claim(
+        log_id=found.get("log_id"),
+        response_id=row.response_id,
+        is_native=source.scope_name == NATIVE_SCOPE,
+        is_generation=is_generation,
+    )
+    return Told(row, said, _raw(span, reading.masked), claim)
+
+
+class _Reading:
+    """A span's attributes, each put where it goes."""
+
+    __slots__ = ("_ranks", "families", "found", "masked", "metadata")
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
+        self.families: dict[str, messages.Listed] = {}
+        self.masked: dict[str, Any] = {}
+        """Attributes whose value may not be remembered as it came."""
+        self._ranks: dict[str, int] = {}
+
+    def read(self, attributes: Mapping[str, Any]) -> None:
+        for name, value in attributes.items():
+            where = place(name)
+            kept = self._kept(name, value, where.secret, where.has_query)
+            if where.columns:
+                if not self._fill(where.columns, kept, 0) and kept not in (None, ""):
+                    self.metadata[where.metadata] = kept
+            elif where.family is not None:
+                messages.collect(self.families, where.family, kept)
+            else:
+                self.metadata[where.metadata] = kept
+
+    def read_details(self, attributes: Mapping[str, Any]) -> None:
+        for name, value in attributes.items():
+            if columns := place(name).columns:
+                self._fill(columns, cleaned(value), _OF_DETAILS)
+
+    def _kept(self, name: str, value: Any, secret: bool, has_query: bool) -> Any:
+        if isinstance(value, int | float):
+            return value
+        kept = MASK if secret else without_query_secrets(value) if has_query else cleaned(value)
+        if kept is not value:
+            self.masked[name] = kept
+        return kept
+
+    def _fill(self, columns: tuple[tuple[str, int, Reader], ...], value: Any, lower: int) -> bool:
+        """Whether a column takes the value, or has a better one of the same kind."""
+        taken = False
+        for column, rank, read in columns:
+            known = self._ranks.get(column)
+            if known is not None and known <= rank + lower:
+                taken = True
+            elif (readable := read(value)) is not None:
+                self.found[column], self._ranks[column] = readable, rank + lower
+                taken = True
+        return taken
+
+
+def _fill_parameters(row: Row, found: Mapping[str, Any]) -> None:
+    """OpenInference has the parameters of a call in one object."""
+    if (given := found.get("parameters")) is None:
+        return
+    for column, read, names in _PARAMETERS:
+        if getattr(row, column) is None:
+            setattr(row, column, next((value for name in names if (value := read(given.get(name))) is not None), None))
+
+
+def _fill_times(row: Row, span: Span) -> None:
+    """Results of a batch end, by their provider's clock, days before the SDK began to tell of them: they are moments then."""
+    start_ns, end_ns = (at if 0 < at <= _LAST_NS else 0 for at in (span.start_ns, span.end_ns))
+    end_ns = end_ns or start_ns
+    if not end_ns:
+        return
+    if not start_ns or end_ns < start_ns:
+        start_ns = end_ns
+    row.start_time, row.timestamp, row.latency = start_ns / NANO, end_ns / NANO, (end_ns - start_ns) / NANO
+
+
+def _fill_prompt(row: Row, found: Mapping[str, Any]) -> None:
+    if (prompt := found.get("prompt")) is None:
+        return
+    row.prompt_id = text(prompt.get("prompt_id"))
+    row.prompt_name = row.prompt_name or text(prompt.get("name"))
+    version = count(prompt.get("version"))
+    row.prompt_version_number = version if version is not None else row.prompt_version_number
+    if isinstance(variables := prompt.get("variables"), dict):
+        row.variables = variables
+
+
+def _fill_status(row: Row, span: Span) -> None:
+    """Failed results of a batch say what happened in the status's message alone: `HTTP 400`."""
+    is_error = span.status == 2
+    if row.status_code is None:
+        told = _STATUS.search(span.status_message) if is_error else None
+        row.status_code = int(told[1]) if told is not None else 500 if is_error else 200
+    row.status = "failed" if is_error or row.status_code >= 400 else "success"
+    if row.status == "success":
+        return
+    for event in span.events:
+        if event.name == "exception":
+            row.error_message = row.error_message or text(event.attributes.get("exception.message"))
+            row.error_code = row.error_code or text(event.attributes.get("exception.type"))
+            break
+    row.error_message = row.error_message or span.status_message or None
+
+
+def _deployed(resource: Mapping[str, Any]) -> str | None:
+    return text(resource.get("deployment.environment.name")) or text(resource.get("deployment.environment"))
+
+
+def _metadata(found: Mapping[str, Any], rest: dict[str, Any], source: Source) -> dict[str, Any] | None:
+    metadata = {**found.get("metadata", {}), **rest}
+    if source.scope_name:
+        metadata["otel.scope.name"] = source.scope_name
+    if source.scope_version:
+        metadata["otel.scope.version"] = source.scope_version
+    return metadata or None
+
+
+def _said(found: dict[str, Any], families: dict[str, messages.Listed], span: Span, *, is_generation: bool) -> Said:
+    asked = messages.prompts(found, families, span.events, is_generation=is_generation)
+    answered = messages.completions(found, families, span.events, is_generation=is_generation)
+    first = answered[0] if answered else None
+    calls = first.get("tool_calls") if first else None
+    return Said(
+        input=messages.as_text(_first(found.get("input"), asked, found.get("input_value"))),
+        output=messages.as_text(_first(found.get("output"), first, found.get("output_value"))),
+        prompt_messages=asked,
+        completion_messages=answered,
+        tools=messages.tools(found, families),
+        tool_calls=calls or found.get("tool_calls"),
+    )
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _fill_answer(row: Row, said: Said) -> None:
+    if said.tool_calls:
+        row.has_tool_calls = True
+    elif said.completion_messages:
+        row.has_tool_calls = False
+    reason = row.finish_reason
+    if reason is None and said.completion_messages:
+        reason = text(said.completion_messages[0].get("finish_reason"))
+    if reason is not None:
+        row.finish_reason = _FINISHES.get(reason.lower(), reason.lower())
+
+
+def _fill_usage(row: Row, scope: str) -> None:
+    """Make `prompt_tokens` include what was read from the cache and written to it, and the total the sum of both sides."""
+    if row.prompt_tokens is not None:
+        cached = (row.prompt_cache_hit_tokens or 0) + (row.prompt_cache_creation_tokens or 0)
+        # Fewer tokens in all than from the cache: whoever counted cannot have included them.
+        if cached and (scope.startswith(_UNCACHED_SCOPES) or cached > row.prompt_tokens):
+            row.prompt_tokens += cached
+    if row.prompt_tokens is not None or row.completion_tokens is not None:
+        total = (row.prompt_tokens or 0) + (row.completion_tokens or 0)
+        row.total_request_tokens = max(total, row.total_request_tokens or 0)
+
+
+def _fill_cost(row: Row, said_usd: float | None) -> None:
+    """The span's own word, else tokens at the table's prices; unknown stays unknown."""
+    if said_usd is not None and 0 <= said_usd < MOST_DOLLARS:
+        row.cost, row.cost_source = round(said_usd * NANO), "span"
+        return
+    if row.prompt_tokens is None and row.completion_tokens is None:
+        return
+    usage = Usage(
+        prompt=row.prompt_tokens or 0,
+        cached=row.prompt_cache_hit_tokens or 0,
+        write=row.prompt_cache_creation_tokens or 0,
+        output=row.completion_tokens or 0,
+        reasoning=row.reasoning_tokens or 0,
+    )
+    for model in dict.fromkeys((row.model, row.request_model)):
+        seller = _seller(row.provider_id, model)
+        row.cost, row.cost_source = price(model, seller, usage, row.start_time)
+        if row.cost is not None:
+            return
+
+
+@lru_cache(maxsize=1024)
+def _seller(provider: str | None, model: str | None) -> str | None:
+    """Whose prices hold: those of the provider named, or else (batch results name none) of the one whose family the model is of."""
+    if provider is not None:
+        return _SELLERS.get(provider.lower(), provider)
+    if model is None:
+        return None
+    return next((name for name, row in catalog.providers().items() if catalog.Globs(row.families).match(model)), None)
+
+
+def _raw(span: Span, masked: Mapping[str, Any]) -> dict[str, Any]:
+    """The span in the names of OTLP's JSON; attributes as plain objects, times in nanoseconds as given."""
+    source = span.source
+    return {
+        "traceId": span.trace_id,
+        "spanId": span.span_id,
+        "parentSpanId": span.parent_id,
+        "traceState": span.trace_state,
+        "name": span.name,
+        "kind": span.kind,
+        "startTimeUnixNano": span.start_ns,
+        "endTimeUnixNano": span.end_ns,
+        "status": {"code": span.status, "message": span.status_message},
+        "attributes": {**span.attributes, **masked} if masked else span.attributes,
+        "events": [_raw_event(event) for event in span.events],
+        "links": [_raw_link(link) for link in span.links],
+        "resource": _safe(source.resource),
+        "scope": {"name": source.scope_name, "version": source.scope_version, "attributes": _safe(source.scope_attributes)},
+    }
+
+
+def _raw_event(event: Event) -> dict[str, Any]:
+    return {"name": event.name, "timeUnixNano": event.at_ns, "attributes": _safe(event.attributes)}
+
+
+def _raw_link(link: Link) -> dict[str, Any]:
+    return {"traceId": link.trace_id, "spanId": link.span_id, "attributes": _safe(link.attributes)}
+
+
+def _safe(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Attributes of what is beside the span, without secrets."""
+    return {name: MASK if place(name).secret else cleaned(value) for name, value in attributes.items()}
