@@ -168,6 +168,7 @@ class Row:
     answer_bytes: int | None = None
     content_cut: bool | None = None
     bodies_dropped: bool | None = None
+    disable_log: bool | None = None
 
 
 _KINDS: dict[object, ColumnKind] = {str: "text", Status: "text", int: "integer", float: "real", bool: "boolean"}
@@ -229,19 +230,20 @@ def storable(row: Row) -> None:
     """Change in `row` what SQLite cannot hold: lone surrogates (bytes of a path or header that are no UTF-8) become `?`, numbers
     beyond 64 bits become unknown."""
     for name in _NAMES:
-        setattr(row, name, _storable(getattr(row, name)))
+        setattr(row, name, mended(getattr(row, name)))
 
 
-def _storable(value: Any) -> Any:
+def mended(value: Any) -> Any:
+    """The value without what neither SQLite nor JSON can hold."""
     match value:
         case str():
             return value.encode("utf-8", "replace").decode()
         case int() if not -(1 << 63) <= value < 1 << 63:
             return None
         case dict():
-            return {_storable(name): _storable(inner) for name, inner in value.items()}
+            return {mended(name): mended(inner) for name, inner in value.items()}
         case list() | tuple():
-            return [_storable(inner) for inner in value]
+            return [mended(inner) for inner in value]
     return value
 
 

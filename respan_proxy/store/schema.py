@@ -38,20 +38,27 @@ def m002_kept(connection: sqlite3.Connection) -> None:
 def m003_span(connection: sqlite3.Connection) -> None:
     """Every span that was exported to us, whole, beside the row that tells of it (`unique_id`).
 
-    `role` is `row` (a row of its own), `call` (the gateway's call is this span: it has its place in the trace) or `beside` (another
-    telling of the same call). `facts` are the columns that the span itself knows, as JSON; `linked.own` are those that a call knew
-    before spans were linked to it, so that whatever comes in whatever order ends in the same row.
+    `role` is `row` (a row of its own, whose id is `own_id`), `call` (the gateway's call is this span: it has its place in the trace) or
+    `beside` (another telling of the same call). `facts` are the columns that the span itself knows, as JSON; `linked.own` are those that
+    a call knew before spans were linked to it, so that whatever comes in whatever order ends in the same row. The ids beside them are
+    what spans are found by. `data` stands last: who looks for a span does not read past it.
     """
     connection.execute(
-        "CREATE TABLE span (seq INTEGER PRIMARY KEY, trace_id TEXT NOT NULL, span_id TEXT NOT NULL, unique_id TEXT NOT NULL,"
-        " role TEXT NOT NULL, log_id TEXT, response_id TEXT, native INTEGER, facts TEXT NOT NULL, enc TEXT, data BLOB,"
-        " UNIQUE (trace_id, span_id))"
+        "CREATE TABLE span (seq INTEGER PRIMARY KEY, own_id TEXT NOT NULL UNIQUE, unique_id TEXT NOT NULL, role TEXT NOT NULL,"
+        " trace_id TEXT NOT NULL, span_id TEXT NOT NULL, parent_id TEXT, key_id TEXT, scope TEXT, log_id TEXT, response_id TEXT,"
+        " native INTEGER, likeness TEXT, ended_at REAL, facts TEXT NOT NULL, enc TEXT, data BLOB)"
     )
+    connection.execute("CREATE INDEX span_ids ON span (trace_id, span_id)")
     connection.execute("CREATE INDEX span_unique ON span (unique_id)")
     connection.execute("CREATE INDEX span_log ON span (log_id) WHERE log_id IS NOT NULL")
     connection.execute("CREATE INDEX span_response ON span (response_id) WHERE response_id IS NOT NULL")
     connection.execute("CREATE INDEX span_native ON span (span_id) WHERE native")
-    connection.execute("CREATE TABLE linked (unique_id TEXT PRIMARY KEY, own TEXT NOT NULL) WITHOUT ROWID")
+    connection.execute("CREATE INDEX span_likeness ON span (likeness, ended_at) WHERE likeness IS NOT NULL")
+    connection.execute("CREATE INDEX span_content ON span (ended_at) WHERE enc IS NOT NULL")
+    connection.execute(
+        "CREATE TABLE linked (unique_id TEXT PRIMARY KEY, own TEXT NOT NULL, trace_id TEXT, span_id TEXT, parent_id TEXT) WITHOUT ROWID"
+    )
+    connection.execute("CREATE INDEX linked_trace ON linked (trace_id)")
 
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_log_and_body, m002_kept, m003_span)

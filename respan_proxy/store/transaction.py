@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -32,26 +32,32 @@ class Item:
     bytes: int
 
 
-def write(batch: Sequence[Item], kept: Taken, packer: Packer, connection: sqlite3.Connection, *, mended: bool = False) -> int:
+Link = Callable[[sqlite3.Connection, Mapping[str, Row], Mapping[str, Mapping[str, Any]]], None]
+"""Links spans to rows that were just written, within their transaction: the rows by id, and what each of them said by column."""
+
+
+def write(
+    batch: Sequence[Item], kept: Taken, packer: Packer, link: Link | None, connection: sqlite3.Connection, *, mended: bool = False
+) -> int:
     """One transaction. A row that SQLite cannot hold is mended and must not stop the others. Returns how many were not to be mended."""
     try:
-        _transaction(batch, kept, packer, connection)
+        _transaction(batch, kept, packer, link, connection)
     except Exception as error:
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, OF_A_ROW):
             raise  # the database is away, full or broken: whatever row came next would fare no better
         if kept:
-            _transaction((), kept, packer, connection)
+            _transaction((), kept, packer, None, connection)
         if len(batch) > 1:
-            return sum(write([item], NOTHING, packer, connection) for item in batch)
+            return sum(write([item], NOTHING, packer, link, connection) for item in batch)
         if not mended:
             storable(batch[0].row)
-            return write(batch, NOTHING, packer, connection, mended=True)
+            return write(batch, NOTHING, packer, link, connection, mended=True)
         log.error("call %s cannot be stored: %s: %s", batch[0].row.unique_id, type(error).__name__, error)
         return 1
     return 0
 
 
-def _transaction(batch: Sequence[Item], kept: Taken, packer: Packer, connection: sqlite3.Connection) -> None:
+def _transaction(batch: Sequence[Item], kept: Taken, packer: Packer, link: Link | None, connection: sqlite3.Connection) -> None:
     # Compression before BEGIN: readers and checkpoints are held up by the shortest possible transaction.
     values = keeping.packed(kept)
     bodies = []
@@ -71,11 +77,23 @@ def _transaction(batch: Sequence[Item], kept: Taken, packer: Packer, connection:
         connection.executemany(_BODY, bodies)
         if kept:
             keeping.write(connection, kept, values)
+        if link is not None and batch:
+            _link(batch, rows, link, connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _link(batch: Sequence[Item], rows: Mapping[Shape, list[list[Any]]], link: Link, connection: sqlite3.Connection) -> None:
+    said: dict[str, dict[str, Any]] = {}
+    for shape, group in rows.items():
+        names = [COLUMNS[index].name for index in shape]
+        for bound in group:
+            columns = dict(zip(names, bound, strict=True))
+            said[columns["unique_id"]] = columns
+    link(connection, {item.row.unique_id: item.row for item in batch}, said)
 
 
 @lru_cache(maxsize=1024)

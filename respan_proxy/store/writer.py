@@ -16,21 +16,26 @@ import sqlite3
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from respan_proxy.errors import ConfigError
+from respan_proxy.errors import ConfigError, ProxyError
 from respan_proxy.respan.spans import Content, Row
 from respan_proxy.store.bodies import BODY_BYTES, Packer
 from respan_proxy.store.database import BUSY_TIMEOUT_S, Database
+from respan_proxy.store.ingest import Ingest, KeptContent, Waiting
 from respan_proxy.store.keeping import NOTHING, Keeping
+from respan_proxy.store.linking import link_rows
 from respan_proxy.store.lock import Lock
 from respan_proxy.store.retention import Retention, prune
 from respan_proxy.store.schema import migrate
 from respan_proxy.store.transaction import Item, write
+from respan_proxy.telemetry.spans import Told
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -110,11 +115,16 @@ class Writer:
         self._bodied: deque[Item] = deque()
         self._batch: list[Item] = []
         self._kept = NOTHING
+        self._spans = Waiting()
+        self._ingest = Ingest()
+        self._has_spans = False
+        self.settled: list[Callable[[Collection[str]], None]] = []
+        """Called after a commit, on the loop, with the ids of the rows that are complete and were written or changed by it."""
         self._bytes = 0
         self._batch_bytes = 0
         self._oldest_at = 0.0
         self._handed_over = 0
-        self._settled = 0
+        self._committed = 0
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
         self._barriers: list[tuple[int, asyncio.Future[None]]] = []
@@ -168,6 +178,8 @@ class Writer:
             if lost := len(self._queue) + len(self._batch):
                 self._dropped_rows += lost
                 log.error("%s: %d calls could not be written before the end: %s", self.path, lost, self._last_error)
+            if lost := self._spans.give_up(ProxyError("the proxy stops before these spans could be written", status=503)):
+                log.error("%s: %d spans could not be written before the end: %s", self.path, lost, self._last_error)
             if lost := self.keeping.lost:
                 log.error("%s: %d kept values could not be written before the end: %s", self.path, lost, self._last_error)
         await self._shut()
@@ -180,11 +192,23 @@ class Writer:
         """Remember the whole call. With `content` None, nothing that may quote the conversation is written, in any column."""
         self._submit(row, content, self._limit_bytes, ends=True)
 
+    async def ingest(self, told: Sequence[Told], size_bytes: int, content: KeptContent) -> int:
+        """Remember spans, and link them to calls. Returns after the commit how many of them could not be stored (each is logged).
+
+        `size_bytes` is what they take in memory, about. Whoever waits may leave: what was taken is written. ProxyError 429 when more than
+        64 MB wait already, 503 when the writer stops before they are written.
+        """
+        if not told:
+            return 0
+        self._wake()
+        done = self._spans.put(told, size_bytes, content)
+        return await asyncio.shield(done)
+
     async def barrier(self, timeout_s: float = 0.25) -> bool:
         """Wait until everything handed over so far can be read; False when that takes longer than `timeout_s`."""
         number = self._handed_over
-        if self._settled >= number or self._task is None:
-            return self._settled >= number
+        if self._committed >= number or self._task is None:
+            return self._committed >= number
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = (number, done)
         self._barriers.append(waiting)
@@ -278,13 +302,13 @@ class Writer:
             if self._waits:
                 await self._company()
                 self._take()
-                if not await self._write_batch():
+                if not await self._write_batch() or not await self._write_spans():
                     return
                 await self._prune_under_load()
 
     @property
     def _waits(self) -> bool:
-        return bool(self._queue) or self.keeping.waits
+        return bool(self._queue) or self.keeping.waits or bool(self._spans)
 
     async def _idle(self) -> None:
         """Wait for work; forget what is old meanwhile, a chunk at a time, stopping as soon as there is work."""
@@ -299,7 +323,7 @@ class Writer:
     async def _prune_under_load(self) -> None:
         """Where calls come without a pause the database must not outgrow its limit: what is due is forgotten between two batches."""
         for _ in range(CHUNKS_UNDER_LOAD):
-            if self._closing or not self._queue or asyncio.get_running_loop().time() < self._prune_at:
+            if self._closing or not self._waits or asyncio.get_running_loop().time() < self._prune_at:
                 return
             await self._prune()
 
@@ -342,33 +366,69 @@ class Writer:
         else:
             self._oldest_at = asyncio.get_running_loop().time()
 
-    async def _write_batch(self) -> bool:
-        """Write the batch in hand, again and again until it is written; while closing only once, False when it was not."""
+    async def _insist(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Do it again and again until it is done; while closing only once, None when it was not."""
         for attempt in range(1 << 62):
             try:
-                refused = await self._database.run(partial(write, self._batch, self._kept, self._packer))
+                done = await self._database.run(work)
             except Exception as error:  # noqa: BLE001 - the edge of remembering; whatever it was, calls go on
                 self._failed(error)
                 if self._closing:
-                    return False
+                    return None
                 self._hurry.clear()
                 await self._pause(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
                 continue
-            break
-        self._recovered()
+            self._recovered()
+            return done
+        return None
+
+    async def _write_batch(self) -> bool:
+        """Write the batch in hand; False when the writer closes and could not."""
+        if not self._batch and not self._kept:
+            return True
+        changed: set[str] = set()
+        link = partial(link_rows, by_likeness=self._ingest.by_likeness, changed=changed) if self._has_spans else None
+        refused = await self._insist(partial(write, self._batch, self._kept, self._packer, link))
+        if refused is None:
+            return False
         self._batches += 1
         self._written += len(self._batch) - refused
         self._dropped_rows += refused
         self.keeping.written()
         if self._batch:
-            self._settled = self._batch[-1].number
+            self._committed = self._batch[-1].number
+        rows = [item.row for item in self._batch] if self.settled else []
         self._batch = []
         self._batch_bytes = 0
         for number, done in self._barriers:
-            if number <= self._settled and not done.done():
+            if number <= self._committed and not done.done():
                 done.set_result(None)
-        self._barriers = [(number, done) for number, done in self._barriers if number > self._settled]
+        self._barriers = [(number, done) for number, done in self._barriers if number > self._committed]
+        if self.settled:
+            self._tell_settled(changed.union(row.unique_id for row in rows if row.status != "running"))
         return True
+
+    async def _write_spans(self) -> bool:
+        """Write some of the spans that wait; False when the writer closes and could not."""
+        if not self._spans:
+            return True
+        portion = self._spans.take()
+        found = await self._insist(partial(self._ingest.write, portion.told))
+        if found is None:
+            return False
+        self._has_spans = True
+        refused, settled = found
+        self._spans.written(refused)
+        if self.settled:
+            self._tell_settled(settled)
+        return True
+
+    def _tell_settled(self, ids: Collection[str]) -> None:
+        for tell in self.settled if ids else ():
+            try:
+                tell(ids)
+            except Exception:
+                log.exception("what was written is written, but somebody who wanted to know could not be told")
 
     def _failed(self, error: Exception) -> None:
         if self._last_error is None:
@@ -401,4 +461,5 @@ class Writer:
         connection.execute("PRAGMA journal_size_limit = 67108864")
         migrate(connection, self.path)
         connection.execute(_INTERRUPT, (self.instance_id,))
+        self._has_spans = connection.execute("SELECT 1 FROM span LIMIT 1").fetchone() is not None
         connection.execute(f"PRAGMA busy_timeout = {round(self._busy_timeout_s * 1000)}")

@@ -71,6 +71,8 @@ class Claim:
     """The provider's id of the answer."""
     is_native: bool = False
     """Made by a client library of a provider (Anthropic's), whose span id went to the gateway as `traceparent`."""
+    scope: str = ""
+    """The instrumentation that made the span (its OpenTelemetry scope): it makes one of a call."""
     is_generation: bool = False
     """Of a call of a model: what the gateway's rows are, and what tokens and cost are summed over."""
 

@@ -117,6 +117,7 @@ def tell(span: Span, caller: Caller) -> Told:
         log_id=found.get("log_id"),
         response_id=row.response_id,
         is_native=source.scope_name == NATIVE_SCOPE,
+        scope=source.scope_name,
         is_generation=is_generation,
     )
     return Told(row, said, _raw(span, reading.masked), claim)

@@ -63,14 +63,14 @@ EVENTS = st.lists(
     st.builds(
         Event,
         st.sampled_from(["exception", "gen_ai.choice", "gen_ai.user.message", "gen_ai.client.inference.operation.details"]) | st.text(),
-        st.integers(0, 2**64),
+        st.integers(0, 2**64 - 1),
         ATTRIBUTES,
     ),
     max_size=3,
 )
 
 
-@given(ATTRIBUTES, EVENTS, st.integers(0, 2**64), st.integers(0, 2**64), st.sampled_from([0, 1, 2]), st.text())
+@given(ATTRIBUTES, EVENTS, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.sampled_from([0, 1, 2]), st.text())
 def test_nothing_that_an_attribute_may_be_raises_and_all_of_it_can_be_stored(
     attributes: dict[str, Any], events: list[Event], start_ns: int, end_ns: int, status: int, message: str
 ) -> None:

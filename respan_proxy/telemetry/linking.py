@@ -1,0 +1,269 @@
+"""Which spans and which call are the same thing, and what the call takes from them: a function of what is known, not of its order.
+
+A call may be told by several spans: by an instrumentation of its client library, by the library itself, by one of a framework around it.
+One of them is the call's identity: the call has its place in the trace. The others stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import orjson
+
+# An answer's id tells of one call, but for answers out of a cache and for providers that number anew: those are apart in time.
+WITHIN_S = 600.0
+# Clocks of one machine are read before the request and after the answer; two processes' readings differ by less (50 ms covers a busy one).
+SLACK_S = 0.050
+# A generation that went on for longer than this after the call had ended was of something else.
+REACH_S = 3600.0
+
+PLACE = ("trace_unique_id", "span_unique_id", "span_parent_id", "span_path", "span_workflow_name", "span_name")
+"""What a span knows better than the call: where it stands."""
+
+FILLED = (
+    "entity_name",
+    "span_links",
+    "trace_name",
+    "environment",
+    "environment_tag",
+    "service_name",
+    "customer_identifier",
+    "customer_email",
+    "customer_name",
+    "thread_identifier",
+    "custom_identifier",
+    "group_identifier",
+    "session_identifier",
+    "trace_group_identifier",
+    "evaluation_identifier",
+    "prompt_id",
+    "prompt_name",
+    "prompt_version_number",
+)
+"""What a span may tell of a call where the call's request said nothing."""
+
+MERGED = ("metadata", "properties")
+"""What is merged key by key; the request wins."""
+
+LINKED = (*PLACE, *FILLED, *MERGED)
+
+
+class Rank(IntEnum):
+    """By what a span is recognised as a call, the surest first."""
+
+    LOG_ID = 1
+    NATIVE = 2
+    RESPONSE_ID = 3
+    LIKENESS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What two tellings of one generation agree in. `completions` are several where reasoning may be counted in or not."""
+
+    models: frozenset[str]
+    prompt: int
+    completions: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A span, as far as linking looks at it. Times are seconds of the epoch. `response_id` and `usage` only of generations."""
+
+    id: str
+    trace_id: str
+    span_id: str
+    start: float
+    end: float
+    parent_id: str | None = None
+    key_id: str | None = None
+    scope: str = ""
+    log_id: str | None = None
+    response_id: str | None = None
+    is_native: bool = False
+    usage: Usage | None = None
+
+    @property
+    def claims(self) -> bool:
+        """Whether it may be a call at all."""
+        return self.log_id is not None or self.response_id is not None or self.is_native or self.usage is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One of the gateway's calls, as it knew itself before any span was linked to it. `usage` only once it has ended."""
+
+    id: str
+    trace_id: str | None
+    start: float
+    end: float
+    parent_id: str | None = None
+    key_id: str | None = None
+    response_id: str | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A span that is a call, by what, and how many seconds apart the two began."""
+
+    span: Heard
+    rank: Rank
+    distance_s: float
+
+
+def usage(models: Iterable[object], prompt: object, completion: object, reasoning: object = None) -> Usage | None:
+    """None unless it says something that only few calls have in common."""
+    if not isinstance(prompt, int) or not isinstance(completion, int) or not prompt + completion:
+        return None
+    completions = {completion}
+    if isinstance(reasoning, int) and 0 < reasoning <= completion:
+        completions.add(completion - reasoning)
+    # `models/gemini-2.5-flash`, `openai/gpt-4.1`: who says it in full means the same.
+    plain = frozenset(model.rpartition("/")[2].lower() for model in models if isinstance(model, str) and model)
+    return Usage(plain, prompt, frozenset(completions))
+
+
+def link(calls: Collection[Call], spans: Collection[Heard], *, by_likeness: bool = True) -> dict[str, list[Link]]:
+    """The spans of each call that has any, its identity first.
+
+    `calls` and `spans` must hold everything that competes with each other: whatever may be linked to what is in them.
+    """
+    links: dict[str, list[Link]] = defaultdict(list)
+    told: set[tuple[str, str]] = set()
+    left = {span.id: span for span in spans}
+
+    def take(call: Call, span: Heard, rank: Rank) -> None:
+        links[call.id].append(Link(span, rank, abs(span.start - call.start)))
+        told.add((call.id, span.scope))
+        del left[span.id]
+
+    by_id = {call.id: call for call in calls}
+    # Of several tries that a client made within one span of its own, the last one is what it tells of.
+    by_parent = {(call.trace_id, call.parent_id, call.key_id): call for call in sorted(calls, key=_order_of_call)}
+    for span in spans:
+        if span.log_id is not None and (call := by_id.get(span.log_id)) is not None and call.key_id == span.key_id:
+            take(call, span, Rank.LOG_ID)
+        elif span.is_native and (call := by_parent.get((span.trace_id, span.span_id, span.key_id))) is not None:
+            take(call, span, Rank.NATIVE)
+
+    by_response: dict[tuple[str, str | None], list[Call]] = defaultdict(list)
+    for call in calls:
+        if call.response_id is not None:
+            by_response[call.response_id, call.key_id].append(call)
+    pairs = [
+        (abs(span.start - call.start), span.start, span.id, call.id, span, call)
+        for span in left.values()
+        if span.response_id is not None
+        for call in by_response.get((span.response_id, span.key_id), ())
+    ]
+    # An instrumentation makes one span of a call. Two of one answer's id are two calls, the second one's answer out of a cache.
+    for distance_s, *_, span, call in sorted(pairs, key=_order_of_pair):
+        if distance_s <= WITHIN_S and span.id in left and (call.id, span.scope) not in told:
+            take(call, span, Rank.RESPONSE_ID)
+
+    if by_likeness:
+        _link_alike(calls, left, links, take)
+    return {id: sorted(found, key=_order_of_link) for id, found in links.items()}
+
+
+def _link_alike(calls: Collection[Call], left: Mapping[str, Heard], links: Mapping[str, object], take: Any) -> None:
+    by_prompt: dict[tuple[int, str | None], list[Call]] = defaultdict(list)
+    for call in calls:
+        if call.usage is not None:
+            by_prompt[call.usage.prompt, call.key_id].append(call)
+    pairs = [
+        # A call that nobody has told of yet needs it more.
+        ((call.id in links, abs(span.start - call.start)), span.start, span.id, call.id, span, call)
+        for span in left.values()
+        if span.usage is not None
+        for call in by_prompt.get((span.usage.prompt, span.key_id), ())
+        if alike(span, call)
+    ]
+    taken: set[str] = set()
+    for *_, span, call in sorted(pairs, key=_order_of_pair):
+        if span.id in left and call.id not in taken:
+            taken.add(call.id)
+            take(call, span, Rank.LIKENESS)
+
+
+def alike(span: Heard, call: Call) -> bool:
+    """Whether a generation of the same key was under way around the call, of the same model, and used as much."""
+    mine, its = span.usage, call.usage
+    return (
+        mine is not None
+        and its is not None
+        and span.key_id == call.key_id
+        and span.start - SLACK_S <= call.start
+        and call.end - SLACK_S <= span.end <= call.end + REACH_S
+        and mine.prompt == its.prompt
+        and not mine.completions.isdisjoint(its.completions)
+        and not mine.models.isdisjoint(its.models)
+    )
+
+
+def _order_of_call(call: Call) -> tuple[float, str]:
+    return call.start, call.id
+
+
+def _order_of_pair(pair: tuple[Any, ...]) -> tuple[Any, ...]:
+    return pair[:4]
+
+
+def _order_of_link(found: Link) -> tuple[Any, ...]:
+    """A span that has a parent stands in the app's tree, one that has none tells only of itself (an instrumentation that does not see
+    the framework around it): the first is worth more, however each was recognised."""
+    return found.span.parent_id is None, found.rank, found.distance_s, found.span.start, found.span.id
+
+
+def merged(own: Mapping[str, Any], endpoint: str | None, links: Sequence[Link], facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The columns `LINKED` of a call with these links (the identity first), as stored values.
+
+    `own` is what the call knew by itself, `facts` what each span knows, by the span's id.
+    """
+    whole = {name: own.get(name) for name in LINKED}
+    if not links:
+        return whole
+    identity = links[0].span
+    first = facts[identity.id]
+    whole["trace_unique_id"], whole["span_unique_id"] = identity.trace_id, identity.span_id
+    whole["span_parent_id"] = _parent(identity, [found.span for found in links[1:]])
+    for name in ("span_path", "span_workflow_name"):
+        whole[name] = first.get(name) or whole[name]
+    if whole["span_name"] is None or whole["span_name"] == endpoint:  # the request gave it no name of its own
+        whole["span_name"] = first.get("span_name") or whole["span_name"]
+    for name in FILLED:
+        if whole[name] is None or whole[name] == "":
+            whole[name] = next((value for found in links if (value := facts[found.span.id].get(name)) is not None), whole[name])
+    for name in MERGED:
+        together: dict[str, Any] = {}
+        for found in reversed(links):
+            together.update(_object(facts[found.span.id].get(name)))
+        together.update(_object(own.get(name)))
+        whole[name] = orjson.dumps(together).decode() if together else own.get(name)
+    return whole
+
+
+def _parent(identity: Heard, others: Sequence[Heard]) -> str | None:
+    """The identity's parent; where that is another telling of the same call, the parent of that one."""
+    parents = {span.span_id: span.parent_id for span in (*others, identity) if span.trace_id == identity.trace_id}
+    parent = identity.parent_id
+    for _ in parents:
+        if parent is None or parent not in parents:
+            return parent
+        parent = parents[parent]
+    return None  # they name each other
+
+
+def _object(stored: object) -> dict[str, Any]:
+    if not isinstance(stored, str):
+        return {}
+    try:
+        found = orjson.loads(stored)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
