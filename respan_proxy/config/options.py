@@ -216,6 +216,14 @@ PROVIDER = (
         default="the provider's own",
         sample=("gpt-*", "!gpt-oss*"),
     ),
+    Option(
+        "providers.NAME",
+        "trace_context",
+        FLAG,
+        "it is ours (vLLM, another gateway): tell it traceparent with the id of our span, and the caller's tracestate",
+        default="false",
+        sample=False,
+    ),
     Option("providers.NAME", "headers", HEADERS, "sent with every request", default="{}", sample={"OpenAI-Organization": "org-..."}),
     Option("providers.NAME", "proxy", PROXY_URL, "outgoing HTTP proxy", default="none", sample="http://proxy.internal:3128"),
     Option(

@@ -112,6 +112,7 @@ class ProviderTables:
             key=key,
             key_env=row.key_env,
             headers=value["headers"] or {},
+            trace_context=bool(value["trace_context"]),
             proxy=value["proxy"],
             ca_file=value["ca_file"] or None,
             timeouts=Timeouts(*(value[limit] or getattr(config.timeouts, limit) for limit in ("connect_s", "first_byte_s", "silence_s"))),

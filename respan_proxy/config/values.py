@@ -214,6 +214,8 @@ class Provider:
     key: str | None = field(default=None, repr=False)
     key_env: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    trace_context: bool = False
+    """It is told of what trace a call is a part. Others are told nothing of traces."""
     proxy: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     timeouts: Timeouts = Timeouts()

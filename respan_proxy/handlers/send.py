@@ -12,6 +12,7 @@ from respan_proxy.handlers.authenticate import HOP_HEADER
 from respan_proxy.policy.credentials import auth_headers
 from respan_proxy.respan.endpoints import Endpoint
 from respan_proxy.wire.headers import to_provider
+from respan_proxy.wire.trace_context import SAMPLED, TraceContext, is_id, read_traceparent
 
 
 class BuiltIn(Protocol):
@@ -67,6 +68,8 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
             if outgoing is not None:
                 headers["Content-Type"] = "application/json"
                 headers.update(outgoing.headers)
+            if provider.trace_context:
+                headers.update(_trace_context(exchange))
             headers.update(provider.headers)
             headers.update(auth_headers(provider, target.secret))
             headers["Accept-Encoding"] = "identity"
@@ -88,6 +91,19 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
         return reply
 
     return last
+
+
+def _trace_context(exchange: Exchange) -> dict[str, str]:
+    """Of what a call at a provider of our own is a part: our span, in the trace that its row is in."""
+    row, headers = exchange.row, exchange.request.headers
+    came_with = read_traceparent(headers.get("traceparent"))
+    trace_id = row.trace_unique_id if row is not None and is_id(row.trace_unique_id, 32) else exchange.id
+    span_id = row.span_unique_id if row is not None and is_id(row.span_unique_id, 16) else exchange.id[16:]
+    told = {"traceparent": str(TraceContext(trace_id, span_id, came_with.flags if came_with is not None else SAMPLED))}
+    # It belongs to the traceparent that it came with: without a good one it says nothing.
+    if came_with is not None and (states := headers.getall("tracestate", [])):
+        told["tracestate"] = ",".join(states)
+    return told
 
 
 def bound(exchange: Exchange) -> tuple[Target, Attempt]:
