@@ -24,12 +24,13 @@ _BODY = "INSERT OR REPLACE INTO body (seq, enc, data) SELECT seq, ?, ? FROM log 
 
 @dataclass(slots=True)
 class Item:
-    """A row on its way: `number` grows in the order of hand-over, so that a barrier knows what to wait for."""
+    """A row on its way: `number` grows in the order of hand-over, so that a barrier knows what to wait for. `due_at`: loop time."""
 
     number: int
     row: Row
     content: Content | None
     bytes: int
+    due_at: float
 
 
 Link = Callable[[sqlite3.Connection, Mapping[str, Row], Mapping[str, Mapping[str, Any]]], None]

@@ -1,7 +1,8 @@
 """The one writer: rows are handed over without waiting, and written in groups, one transaction and one thread hop each.
 
-Why groups: at 1,500 calls a second, writing each at once cost 233 us a call, waiting 10 ms for company 106 us (measured). What a
-kill -9 can take is the transaction in flight and those 10 ms; a proper stop takes nothing.
+Why groups: at 1,500 calls a second, writing each at once cost 233 us a call, waiting 10 ms for company 106 us (measured). A call that
+only begins waits 100 ms, so that a short one is written once; whoever reads ends either wait. What a kill -9 can take is the
+transaction in flight and those waits; a proper stop takes nothing.
 
 When the database is away (locked, full, deleted, on a disk that went) rows wait in memory within a bound, nobody else waits, the
 trouble is said once, and writing is tried again. Beyond the bound content is dropped first, then rows; both are counted.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import sqlite3
 import time
 import uuid
@@ -45,6 +47,8 @@ BATCH_ROWS = 256
 BATCH_BYTES = 8 * 1024 * 1024
 QUEUE_BYTES = 64 * 1024 * 1024
 COMPANY_S = 0.010
+# A call that begins has little to tell yet. Embeddings, hits and refusals are over within this, most calls of a model are not.
+BEGINNING_S = 0.100
 # A row without content: 81 slots, and the strings most of them point to.
 ROW_BYTES = 2048
 # The last tenth of the queue is for calls that end: one that only begins can still be told whole when it ends.
@@ -110,8 +114,7 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
-        self._queue: deque[Item] = deque()
-        self._waiting: dict[str, Item] = {}
+        self._waiting: dict[str, Item] = {}  # in the order of hand-over
         self._bodied: deque[Item] = deque()
         self._batch: list[Item] = []
         self._kept = NOTHING
@@ -122,7 +125,7 @@ class Writer:
         """Called after a commit, on the loop, with the ids of the rows that are complete and were written or changed by it."""
         self._bytes = 0
         self._batch_bytes = 0
-        self._oldest_at = 0.0
+        self._due_at = math.inf
         self._handed_over = 0
         self._committed = 0
         self._work = asyncio.Event()
@@ -175,7 +178,7 @@ class Writer:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            if lost := len(self._queue) + len(self._batch):
+            if lost := len(self._waiting) + len(self._batch):
                 self._dropped_rows += lost
                 log.error("%s: %d calls could not be written before the end: %s", self.path, lost, self._last_error)
             if lost := self._spans.give_up(ProxyError("the proxy stops before these spans could be written", status=503)):
@@ -222,7 +225,7 @@ class Writer:
 
     def status(self) -> WriterStatus:
         return WriterStatus(
-            queued_rows=len(self._queue) + len(self._batch),
+            queued_rows=len(self._waiting) + len(self._batch),
             queued_bytes=self._bytes + self._batch_bytes,
             dropped_bodies=self._dropped_bodies,
             dropped_rows=self._dropped_rows,
@@ -255,26 +258,30 @@ class Writer:
             if item is None and self._bytes + taken > limit:
                 self._dropped_rows += ends
                 return
+        due_at = self._write_within(COMPANY_S if ends else BEGINNING_S)
         if item is None:
             self._handed_over += 1
-            item = Item(self._handed_over, row, content, added)
-            self._wake()
-            self._queue.append(item)
-            self._waiting[row.unique_id] = item
+            item = self._waiting[row.unique_id] = Item(self._handed_over, row, content, added, due_at)
         else:
-            item.row, item.content = row, content
+            item.row, item.content, item.due_at = row, content, min(item.due_at, due_at)
             item.bytes += added
         if content is not None:
             self._bodied.append(item)
         self._bytes += added
-        if len(self._queue) >= BATCH_ROWS or self._bytes >= BATCH_BYTES:
+        if self._is_full:
             self._hurry.set()
 
     def _wake(self) -> None:
-        """Something is about to wait: called before it does, so that the first of a batch is known."""
-        if not self._waits:
-            self._oldest_at = asyncio.get_running_loop().time()
+        self._write_within(COMPANY_S)
+
+    def _write_within(self, seconds: float) -> float:
+        """Something waits from now on, and is to be written this much later; the loop's time then."""
+        due_at = asyncio.get_running_loop().time() + seconds
+        if due_at < self._due_at:
+            self._due_at = due_at
             self._work.set()
+            self._hurry.set()
+        return due_at
 
     def _shed_body(self) -> bool:
         """Drop the content that has waited longest; False when there is none."""
@@ -296,6 +303,7 @@ class Writer:
         while True:
             if not self._waits and not self._closing:
                 self._work.clear()
+                self._due_at = math.inf
                 await self._idle()
             if not self._waits and self._closing:
                 return
@@ -308,7 +316,16 @@ class Writer:
 
     @property
     def _waits(self) -> bool:
-        return bool(self._queue) or self.keeping.waits or bool(self._spans)
+        return bool(self._waiting) or self.keeping.waits or bool(self._spans)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= BATCH_ROWS or self._bytes >= BATCH_BYTES
+
+    @property
+    def _presses(self) -> bool:
+        """Whether what waits is to be written at once, in order: there is much of it, somebody reads, or the end is near."""
+        return self._is_full or bool(self._barriers) or self._closing
 
     async def _idle(self) -> None:
         """Wait for work; forget what is old meanwhile, a chunk at a time, stopping as soon as there is work."""
@@ -340,31 +357,41 @@ class Writer:
             self._prune_at = now() + (0 if gone else RETENTION_EVERY_S)
 
     async def _company(self) -> None:
-        """Let a batch gather until its oldest row has waited 10 ms, unless somebody reads, or the batch is full, or the end is near."""
-        if len(self._queue) >= BATCH_ROWS or self._bytes >= BATCH_BYTES or self._barriers or self._closing:
-            return
-        self._hurry.clear()
-        await self._pause(self._oldest_at + COMPANY_S - asyncio.get_running_loop().time())
+        """Let a batch gather until the first that waits is due, or it presses."""
+        while not self._presses:
+            self._hurry.clear()
+            seconds = self._due_at - asyncio.get_running_loop().time()
+            if seconds <= 0:
+                return
+            await self._pause(seconds)
 
     async def _pause(self, seconds: float) -> None:
-        if seconds > 0:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), seconds)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), seconds)
 
     def _take(self) -> None:
-        size = 0
-        while self._queue and len(self._batch) < BATCH_ROWS and (not self._batch or size + self._queue[0].bytes <= BATCH_BYTES):
-            item = self._queue.popleft()
-            del self._waiting[item.row.unique_id]
+        """The next batch, in the order of hand-over: what is due, and with it what has ended. What only begins waits on."""
+        now = asyncio.get_running_loop().time()
+        soon = math.inf if self._presses else now + COMPANY_S
+        self._due_at, size = math.inf, 0
+        for item in self._waiting.values():
+            if item.due_at > soon:
+                self._due_at = min(self._due_at, item.due_at)
+                continue
+            if self._batch and (len(self._batch) >= BATCH_ROWS or size + item.bytes > BATCH_BYTES):
+                self._due_at = now
+                break
             size += item.bytes
             self._batch.append(item)
+        for item in self._batch:
+            del self._waiting[item.row.unique_id]
         self._batch_bytes = size
         self._bytes -= size
         self._kept = self.keeping.take()
-        if not self._queue:
+        if self.keeping.waits:
+            self._due_at = now
+        if not self._waiting:
             self._bodied.clear()
-        else:
-            self._oldest_at = asyncio.get_running_loop().time()
 
     async def _insist(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         """Do it again and again until it is done; while closing only once, None when it was not."""
@@ -395,8 +422,7 @@ class Writer:
         self._written += len(self._batch) - refused
         self._dropped_rows += refused
         self.keeping.written()
-        if self._batch:
-            self._committed = self._batch[-1].number
+        self._committed = next(iter(self._waiting.values())).number - 1 if self._waiting else self._handed_over
         rows = [item.row for item in self._batch] if self.settled else []
         self._batch = []
         self._batch_bytes = 0
@@ -419,6 +445,8 @@ class Writer:
         self._has_spans = True
         refused, settled = found
         self._spans.written(refused)
+        if self._spans:
+            self._write_within(0)
         if self.settled:
             self._tell_settled(settled)
         return True

@@ -73,6 +73,38 @@ async def test_a_call_that_ends_before_its_start_was_taken_is_written_once(path:
         assert read(path, "SELECT unique_id, status FROM log") == [("one", "success")]
 
 
+async def test_what_only_begins_is_written_soon_also_when_nobody_reads(path: Path) -> None:
+    async with Writer(path) as writer:
+        writer.begin(Row("one"))
+        await until(writer, lambda status: status.written_rows == 1)
+        assert read(path, "SELECT unique_id, status FROM log") == [("one", "running")]
+
+
+async def test_a_short_call_is_written_once_though_others_end_meanwhile(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("respan_proxy.store.writer.BEGINNING_S", 3600.0)
+    async with Writer(path) as writer:
+        short = Row("short")
+        writer.begin(short)
+        writer.finish(Row("other", status="success"), None)
+        await until(writer, lambda status: status.written_rows == 1)
+        assert ids(path) == ["other"]
+        short.status = "success"
+        writer.finish(short, None)
+        await until(writer, lambda status: status.written_rows == 2)
+        assert read(path, "SELECT unique_id, status FROM log ORDER BY seq") == [("other", "success"), ("short", "success")]
+        assert writer.status().queued_rows == 0
+
+
+async def test_who_reads_sees_what_only_begins_among_what_ends(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("respan_proxy.store.writer.BEGINNING_S", 3600.0)
+    async with Writer(path) as writer:
+        writer.begin(Row("open"))
+        writer.finish(Row("done", status="success"), None)
+        await until(writer, lambda status: status.written_rows == 1)
+        assert await writer.barrier(30)
+        assert sorted(ids(path)) == ["done", "open"]
+
+
 async def test_a_running_call_is_seen_and_later_completed_in_place(path: Path) -> None:
     async with Writer(path) as writer:
         row = Row("one", model="gpt-4.1")
