@@ -147,7 +147,8 @@ async def running(config: Config) -> AsyncIterator[House]:
             await stack.enter_async_context(writer)
         except ConfigError as error:
             # Whoever started it twice has both mistakes to hear of.
-            raise ConfigError([*error.problems, *obstacles(config.listen)]) from error
+            beside = obstacles("telemetry.listen", config.telemetry.listen)
+            raise ConfigError([*error.problems, *obstacles("listen", config.listen), *beside]) from error
         upstream = await stack.enter_async_context(Upstream())
         queries = Queries(Path(config.database))
         stack.push_async_callback(queries.close)
@@ -163,7 +164,7 @@ async def running(config: Config) -> AsyncIterator[House]:
             return compose(changed, parts)
 
         house = House(config, Store(queries, writer, cache.entries), limits, parts.breaker, adopt)
-        house.address = await stack.enter_async_context(listening(house.gateway, config.listen, config.limits))
+        house.address, *house.beside = await stack.enter_async_context(listening(house.gateway, house.doors(), config.limits))
         yield house
 
 
@@ -197,7 +198,7 @@ async def serve(settings: Settings, config: Config) -> int:
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, _reload, house, settings)
         settle_garbage_collection()
-        _announce(config, house.address)
+        _announce(config, house.address, *house.beside)
         await stop.wait()
         for number in STOPPING:
             loop.add_signal_handler(number, house.gateway.wait_no_longer)
@@ -212,14 +213,14 @@ def settle_garbage_collection() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def _announce(config: Config, address: Listen) -> None:
+def _announce(config: Config, address: Listen, beside: Listen | None = None) -> None:
     if config.log.format == "json":
-        told = facts(config, address)
+        told = facts(config, address, beside)
         log.info("respan-proxy %s listens on %s", __version__, told["address"], extra={"facts": told})
         for warning in config.warnings:
             log.warning("%s", warning)
         return
-    sys.stderr.write(f"{banner(config, address)}\n")
+    sys.stderr.write(f"{banner(config, address, beside)}\n")
     sys.stderr.flush()
 
 
@@ -241,9 +242,13 @@ def _beside(running: Config, loaded: Config) -> Config:
     for name, value in fixed.items():
         if getattr(loaded, name) != value:
             log.warning("reload: %s changes only with a restart, and stays %s", name, value)
-    if not running.listen.is_loopback and not loaded.keys:
-        raise ConfigError([f"keys: found none, expected one at least while the proxy listens on {running.listen}, beyond this machine"])
-    return replace(loaded, **fixed)
+    beside = running.telemetry.listen
+    if loaded.telemetry.listen != beside:
+        log.warning("reload: telemetry.listen changes only with a restart, and stays %s", beside or "as it is: none")
+    for listen in (running.listen, beside):
+        if listen is not None and not listen.is_loopback and not loaded.keys:
+            raise ConfigError([f"keys: found none, expected one at least while the proxy listens on {listen}, beyond this machine"])
+    return replace(loaded, **fixed, telemetry=replace(loaded.telemetry, listen=beside))
 
 
 def _run_loop(main: Any) -> int:

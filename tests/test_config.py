@@ -284,6 +284,19 @@ def test_loopback_needs_no_keys(listen: str) -> None:
     assert parse({}, {"RESPAN_PROXY_LISTEN": listen}).listen.is_loopback
 
 
+def test_a_second_address_beyond_loopback_needs_keys_as_the_first_does() -> None:
+    beyond = {"telemetry": {"listen": "0.0.0.0:4318"}}
+    (problem,) = problems_of(beyond)
+    assert problem.startswith("proxy.toml: telemetry.listen: found a string '0.0.0.0:4318', expected a loopback address, or keys")
+    assert str(parse(beyond, {"RESPAN_PROXY_KEYS": "me:a-long-secret"}).telemetry.listen) == "0.0.0.0:4318"
+
+
+def test_a_second_address_is_another_one_than_the_first() -> None:
+    (problem,) = problems_of({"telemetry": {"listen": "127.0.0.1:7776"}})
+    assert problem.startswith("proxy.toml: telemetry.listen: found a string '127.0.0.1:7776', expected another address than server.listen")
+    assert parse({"telemetry": {"listen": ""}}, {}).telemetry.listen is None
+
+
 def test_keys_are_kept_as_digests() -> None:
     rows = [
         {"name": "me", "key": "env:MINE", "environment": "prod", "is_admin": True},

@@ -26,6 +26,8 @@ def report(config: Config) -> Iterator[str]:
     who = "this machine only" if config.listen.is_loopback else "other machines too"
     kept = " and ".join(_limit for _limit in (_days(config.retention.age_days), _gigabytes(config.retention.size_bytes)) if _limit)
     yield f"listen      {config.listen} ({who})"
+    if beside := config.telemetry.listen:
+        yield f"spans       {beside} too ({'this machine only' if beside.is_loopback else 'other machines too'})"
     yield f"database    {config.database}"
     yield f"content     {config.content}, kept {f'up to {kept}' if kept else 'for ever'}"
     yield "providers"

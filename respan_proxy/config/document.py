@@ -33,6 +33,7 @@ _SECTION_WHY = {
     "budgets": "what may be spent: the guard against a program that goes on calling all night",
     "timeouts": "the longest waits on a provider; there is no total limit on a stream that is alive",
     "images": "images by URL, where a provider of another dialect takes bytes alone",
+    "telemetry": "spans that apps send of themselves (OTLP)",
     "retry": "once more at the same target, before another is asked",
     "breaker": "a target (provider, model, deployment) that fails again and again is asked last for a while",
     "cache": "answers kept in memory, for requests that ask for it",

@@ -154,6 +154,10 @@ def _listen(value: object) -> Listen:
     return parse_listen(_text(value))
 
 
+def _listen_or_none(value: object) -> Listen | None:
+    return None if value == "" else _listen(value)
+
+
 def _url(value: object) -> str:
     text = _text(value).rstrip("/")
     try:
@@ -271,6 +275,7 @@ ORIGINS = Kind('a list of origins as browsers send them: "https://host[:port]", 
 MEMBERS = Kind('a list of models and weights above 0, like [{ model = "gpt-4o", weight = 2 }, { model = "gpt-4.1" }]', _members, literal)
 TABLE = Kind("a table of strings", _table, literal)
 LISTEN = Kind('"HOST:PORT" or "unix:PATH"', _listen, literal)
+LISTEN_OR_NONE = Kind('"HOST:PORT" or "unix:PATH", or "" for none', _listen_or_none, literal)
 URL = Kind("an http:// or https:// URL without user name, query and fragment", _url, literal)
 PROXY_URL = Kind("the http:// or https:// URL of a proxy", _proxy_url, literal, secret=True)
 HEADER = Kind('"bearer", "none" or the name of a header', _header, literal)

@@ -92,6 +92,7 @@ class _Parser:
         config = replace(config, profiles=tuple(self._profiles(config)), dormant=dormant(config))
         self._variables(config)
         self._reachable_only_with_keys(config)
+        self._a_place_of_its_own(config)
         if self.reader.problems:
             raise ConfigError(self.reader.problems)
         return replace(config, warnings=tuple(self.reader.warnings))
@@ -279,9 +280,17 @@ class _Parser:
                     source=self.reader.place_of(name),
                 )
 
+    def _a_place_of_its_own(self, config: Config) -> None:
+        if config.telemetry.listen == config.listen and (config.listen.port or config.listen.path):
+            self.reader.complain(
+                "telemetry.listen", str(config.listen), "another address than server.listen, which takes spans without this option"
+            )
+
     def _reachable_only_with_keys(self, config: Config) -> None:
+        beside = config.telemetry.listen
+        is_beside = config.listen.is_loopback and beside is not None and not beside.is_loopback
         if (
-            config.listen.is_loopback
+            (config.listen.is_loopback and not is_beside)
             or config.keys
             or any(
                 problem.startswith((f"{self.reader.source}: keys", f"{self.reader.place_of(KEYS_VARIABLE)}: {KEYS_VARIABLE}"))
@@ -289,7 +298,9 @@ class _Parser:
             )
         ):
             return
-        if self.flags.get("listen"):
+        if is_beside:
+            source, key = self.reader.source, "telemetry.listen"
+        elif self.flags.get("listen"):
             source, key = COMMAND_LINE, "--listen"
         elif self.reader.environ.get(LISTEN_VARIABLE):
             source, key = self.reader.place_of(LISTEN_VARIABLE), LISTEN_VARIABLE
@@ -298,7 +309,7 @@ class _Parser:
         line = 'keys = [{ name = "me", key = "choose-a-long-secret" }]'
         self.reader.complain(
             key,
-            str(config.listen),
+            str(beside if is_beside else config.listen),
             f"a loopback address, or keys, because whoever reaches it could spend your money and read your logs. "
             f"Add as the first line of {self.reader.source}:  {line}  or set {KEYS_VARIABLE}=me:choose-a-long-secret",
             source=source,

@@ -335,6 +335,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Telemetry:
+    """Spans that apps send: where they may beside `Config.listen`, and how large a request of them is, in bytes."""
+
+    body_bytes: int = 64_000_000
+    listen: Listen | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Budgets:
     """What all calls together may cost. Zero is no limit."""
 
@@ -460,6 +468,7 @@ class Config:
     budgets: Budgets = Budgets()
     timeouts: Timeouts = Timeouts()
     images: Images = Images()
+    telemetry: Telemetry = Telemetry()
     retry: Retry = Retry()
     breaker: Breaker = field(default_factory=Breaker)
     cache: Cache = Cache()

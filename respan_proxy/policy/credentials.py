@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from multidict import MultiMapping
 
-from respan_proxy.config import Config, Deployment, Provider, digest, is_loopback
+from respan_proxy.config import Config, Deployment, Listen, Provider, digest, is_loopback
 from respan_proxy.config.provider_tables import with_path
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import ProviderRow
@@ -154,16 +154,18 @@ def auth_headers(provider: Provider, secret: str | None) -> dict[str, str]:
     return told | {provider.auth_also: secret} if provider.auth_also else told
 
 
-def refuse_strangers(headers: MultiMapping[str], config: Config) -> None:
+def refuse_strangers(headers: MultiMapping[str], config: Config, listen: Listen | None = None) -> None:
     """On a keyless loopback, raise Forbidden for what a website of somebody else's may have sent through this user's browser.
 
     A foreign `Host` is DNS rebinding, a foreign `Origin` or `Sec-Fetch-Site: cross-site` a script or form on another page. Programs
-    send none of these. Behind a unix socket the host's name means nothing, and no browser gets there by itself.
+    send none of these. Behind a unix socket the host's name means nothing, and no browser gets there by itself. `listen` is the
+    address that it came to, where there are two.
     """
-    if config.keys or not config.listen.is_loopback:
+    listen = listen or config.listen
+    if config.keys or not listen.is_loopback:
         return
     host = headers.get("Host", "").lower()
-    if host and config.listen.path is None and not _is_ours(host, config):
+    if host and listen.path is None and not _is_ours(host, config):
         raise Forbidden(f"this proxy has no keys and answers only to this machine: Host {host!r} is not in server.allowed_hosts")
     origin = headers.get("Origin")
     if origin is not None:

@@ -6,16 +6,19 @@ from respan_proxy import __version__
 from respan_proxy.config import Config, Listen
 
 
-def banner(config: Config, address: Listen) -> str:
+def banner(config: Config, address: Listen, beside: Listen | None = None) -> str:
     """A few lines for a person; never a key."""
-    told = facts(config, address)
+    told = facts(config, address, beside)
     lines = [f"respan-proxy {__version__} listens on {told.pop('address')}"]
     lines += [f"  {name:<10} {value}" for name, value in told.items()]
     return "\n".join(lines + [f"  warning    {warning}" for warning in config.warnings])
 
 
-def facts(config: Config, address: Listen) -> dict[str, str]:
-    """The same by name: `address`, `providers`, `keys`, `database`, `try` (a call that works as it stands, but for a key of ours)."""
+def facts(config: Config, address: Listen, beside: Listen | None = None) -> dict[str, str]:
+    """The same by name: `address`, `providers`, `keys`, `database`, `try` (a call that works as it stands, but for a key of ours).
+
+    And `spans` where there is a second address for them.
+    """
     usable = [provider.name for provider in config.providers.values() if provider.usable and not provider.built_in]
     placed = [provider.name for provider in config.providers.values() if provider.placed and not provider.usable]
     base = f"http://{_reached_at(address)}" if address.path is None else "http://localhost"
@@ -25,6 +28,7 @@ def facts(config: Config, address: Listen) -> dict[str, str]:
     model = "gpt-4.1-nano" if is_served else "echo/hello"
     return {
         "address": f"{base}/api" if address.path is None else f"{address} (/api)",
+        **({} if beside is None else {"spans": str(beside) if beside.path is not None else f"http://{_reached_at(beside)}"}),
         "providers": _who_answers(config, usable, placed),
         "keys": "any (loopback only)" if config.any_key else ", ".join(key.name for key in config.keys),
         "database": config.database,

@@ -77,18 +77,36 @@ class Gateway:
             if endpoint is not None and ("Upgrade" not in request.headers or not _wants_websocket(request)):
                 counters.requests += 1
                 return await self._exchange(request, path, query, endpoint)
-            if (question := cors.preflight(request, self.limits.origins)) is not None:
-                return question
-            response = await self.elsewhere(request, endpoints.collapsed(path))
-            if response is None:
-                response = await self._unknown(request, path)
-            response.headers.setdefault("Server", SERVER)
-            cors.permit(response.headers, request.headers, self.limits.origins)
-            return response
+            return await self._beside(request, path, self.elsewhere)
         finally:
             counters.active -= 1
             if not counters.active:
                 self._idle.set()
+
+    def door(self, answers: Elsewhere) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+        """A handler for another socket, where only `answers` does; its calls are counted, waited for and cut like all others."""
+
+        async def serve(request: web.BaseRequest) -> web.StreamResponse:
+            self.counters.active += 1
+            self._idle.clear()
+            try:
+                return await self._beside(request, request.raw_path.partition("?")[0], answers)
+            finally:
+                self.counters.active -= 1
+                if not self.counters.active:
+                    self._idle.set()
+
+        return serve
+
+    async def _beside(self, request: web.BaseRequest, path: str, answers: Elsewhere) -> web.StreamResponse:
+        if (question := cors.preflight(request, self.limits.origins)) is not None:
+            return question
+        response = await answers(request, endpoints.collapsed(path))
+        if response is None:
+            response = await self._unknown(request, path)
+        response.headers.setdefault("Server", SERVER)
+        cors.permit(response.headers, request.headers, self.limits.origins)
+        return response
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until no call is open, `timeout_s` at the most; whether that came to be."""

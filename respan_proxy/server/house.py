@@ -8,7 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from respan_proxy.config import Config, Listen
-from respan_proxy.errors import ProxyError
+from respan_proxy.errors import ProxyError, UnknownPath
 from respan_proxy.exchange import Next
 from respan_proxy.handlers.limits import Limits as Spending
 from respan_proxy.policy.breaking import Breaker
@@ -16,12 +16,14 @@ from respan_proxy.policy.credentials import identify, refuse_strangers
 from respan_proxy.server import health, pages
 from respan_proxy.server.answers import json_error
 from respan_proxy.server.gateway import Gateway, Limits
+from respan_proxy.server.listening import Door
+from respan_proxy.server.otlp import Telemetry
 from respan_proxy.server.rest import dispatch
 from respan_proxy.server.rest.resource import Store
 
 
 class House:
-    """Owns nothing but the gateway; `address` is set once it listens."""
+    """Owns nothing but the gateway; `address`, and `beside` of the second one, are set once it listens."""
 
     def __init__(self, config: Config, store: Store, spending: Spending, breaker: Breaker, compose: Callable[[Config], Next]) -> None:
         self.config = config
@@ -30,10 +32,18 @@ class House:
         self.breaker = breaker
         self.writer = store.writer
         self.queries = store.queries
+        self.telemetry = Telemetry(store.writer)
         self.started_at = time.time()
         self.address: Listen = config.listen
+        self.beside: list[Listen] = []
         self._compose = compose
         self.gateway = Gateway(compose(config), self.elsewhere, _limits(config))
+
+    def doors(self) -> list[Door]:
+        """Where it is to be reached: for everything, and beside that perhaps for spans alone."""
+        beside = self.config.telemetry.listen
+        everything = Door("listen", self.config.listen, self.gateway)
+        return [everything] if beside is None else [everything, Door("telemetry.listen", beside, self.gateway.door(self._spans_alone))]
 
     @property
     def url(self) -> str:
@@ -51,6 +61,8 @@ class House:
         """What is not the gateway: health, pages, and the read API; None for a path that is served nowhere."""
         if (answer := health.answer(self, request, path)) is not None:
             return answer
+        if (taken := await self.telemetry.answer(request, path, self.config, self.config.listen)) is not None:
+            return taken
         try:
             refuse_strangers(request.headers, self.config)
             if (page := pages.answer(self, request, path)) is not None:
@@ -59,6 +71,12 @@ class House:
             return await dispatch(request, path, caller, self.store)
         except ProxyError as error:
             return json_error(error)
+
+    async def _spans_alone(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        listen = self.config.telemetry.listen or self.config.listen
+        if (taken := await self.telemetry.answer(request, path, self.config, listen)) is not None:
+            return taken
+        return json_error(UnknownPath(f"only spans are taken here, at /v1/traces; {path} may be served at {self.url}", code="unknown_path"))
 
 
 def _limits(config: Config) -> Limits:

@@ -15,31 +15,39 @@ INLINE_BYTES = 262_144
 JOINED_INLINE_BYTES = 2_000_000
 
 
-async def read_body(request: web.BaseRequest, limit_bytes: int, pause_s: float) -> bytes:
-    """The body as the caller meant it: decoded from its Content-Encoding (gzip, deflate, zstd), at most `limit_bytes`.
+async def read_body(request: web.BaseRequest, limit_bytes: int, pause_s: float, option: str = "limits.request_bytes") -> bytes:
+    """The body as the caller meant it: decoded from its Content-Encoding (gzip, deflate, zstd), at most `limit_bytes`, set by `option`.
 
     Raises `TooLarge` (413), or `RequestRejected`: 408 after `pause_s` of silence, 415 for another encoding, 400 for broken ones.
     """
-    if not request.body_exists:
-        return b""
-    declared = request.content_length
-    if declared is not None and declared > limit_bytes:
-        raise _too_large(declared, limit_bytes)
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    body = await _raw(request, limit_bytes, pause_s)
+    body = await _raw(request, limit_bytes, pause_s, option)
     coding = request.headers.get("Content-Encoding")
-    if not coding or coding == "identity":
+    if not body or not coding or coding == "identity":
         return body
     if len(body) <= INLINE_BYTES:
         return decode(body, coding, limit_bytes)
     return await asyncio.to_thread(decode, body, coding, limit_bytes)
 
 
-async def _raw(request: web.BaseRequest, limit_bytes: int, pause_s: float) -> bytes:
+async def skip_body(request: web.BaseRequest, limit_bytes: int, pause_s: float, option: str) -> None:
+    """Let the caller say what nobody wants to know; raises what `read_body` does, but for what is in it."""
+    await _raw(request, limit_bytes, pause_s, option)
+
+
+async def _raw(request: web.BaseRequest, limit_bytes: int, pause_s: float, option: str) -> bytes:
+    if not request.body_exists:
+        return b""
+    declared = request.content_length
+    if declared is not None and declared > limit_bytes:
+        raise _too_large(declared, limit_bytes, option)
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     content = request.content
     if content.is_eof():  # a small body is there with its head: one piece, no timer
-        return content.read_nowait()
+        whole = content.read_nowait()
+        if len(whole) > limit_bytes:  # in chunks, nothing was declared
+            raise _too_large(len(whole), limit_bytes, option)
+        return whole
     pieces: list[bytes] = []
     size = 0
     try:
@@ -47,7 +55,7 @@ async def _raw(request: web.BaseRequest, limit_bytes: int, pause_s: float) -> by
             while piece := await content.readany():
                 size += len(piece)
                 if size > limit_bytes:
-                    raise _too_large(size, limit_bytes)
+                    raise _too_large(size, limit_bytes, option)
                 pieces.append(piece)
                 limit.reschedule(asyncio.get_running_loop().time() + pause_s)
     except TimeoutError as error:
@@ -61,5 +69,5 @@ async def _raw(request: web.BaseRequest, limit_bytes: int, pause_s: float) -> by
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _too_large(size: int, limit_bytes: int) -> TooLarge:
-    return TooLarge(f"the request's body has {size} bytes or more; at most {limit_bytes} are accepted (limits.request_bytes)")
+def _too_large(size: int, limit_bytes: int, option: str) -> TooLarge:
+    return TooLarge(f"the request's body has {size} bytes or more; at most {limit_bytes} are accepted ({option})")

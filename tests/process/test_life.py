@@ -62,6 +62,14 @@ async def test_a_port_in_use_is_said_with_the_way_out(start: Start, tmp_path: Pa
     assert "in use" in second.said[-1] and "--listen" in second.said[-1]
 
 
+async def test_a_second_address_in_use_is_said_with_the_way_out(start: Start, tmp_path: Path) -> None:
+    first = await start()
+    (tmp_path / "spans.toml").write_text(f'[telemetry]\nlisten = "127.0.0.1:{first.port}"\n')
+    second = await start("--config", "spans.toml", "--database", str(tmp_path / "other.db"), listens=False)
+    assert await second.ended() == 1
+    assert f"telemetry.listen: 127.0.0.1:{first.port} is in use" in second.said[-1] and "leave the option out" in second.said[-1]
+
+
 async def test_a_second_proxy_on_the_same_database_is_refused(start: Start) -> None:
     await start()
     second = await start(listens=False)
@@ -196,11 +204,14 @@ async def test_a_reload_never_leaves_an_open_door_without_keys(start: Start, tmp
 async def test_what_only_a_restart_changes_is_said_at_each_reload(start: Start, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text('[server]\nlisten = "127.0.0.1:0"\n')
     proxy = await start("--config", "own.toml", environ={"RESPAN_PROXY_LISTEN": ""})
-    (tmp_path / "own.toml").write_text('[server]\nlisten = "127.0.0.1:1"\n[store]\ndurability = "full"\n')
+    (tmp_path / "own.toml").write_text(
+        '[server]\nlisten = "127.0.0.1:1"\n[store]\ndurability = "full"\n[telemetry]\nlisten = "127.0.0.1:2"\n'
+    )
     for _ in range(2):
         proxy.signal(signal.SIGHUP)
         assert "127.0.0.1:0" in await proxy.until("listen changes only with a restart")
         await proxy.until("durability changes only with a restart")
+        await proxy.until("telemetry.listen changes only with a restart, and stays as it is: none")
         await proxy.until("reloaded")
 
 

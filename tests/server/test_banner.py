@@ -34,6 +34,11 @@ def test_a_provider_that_was_put_somewhere_waits_for_callers_keys() -> None:
     assert '"gpt-4.1-nano"' in told(**environ)["try"]
 
 
+def test_a_second_address_for_spans_is_told() -> None:
+    assert facts(parse({}, {}), HERE, Listen("0.0.0.0", 4318))["spans"] == "http://127.0.0.1:4318"
+    assert "spans" not in told()
+
+
 @pytest.mark.parametrize(
     ("address", "reached"),
     [
