@@ -24,7 +24,7 @@ Floors: a module imports only from floors below its own, and packages of one flo
      3  respan  config              the Respan contract; the options                pure
      2  dialects                    frames <-> meaning, four dialects               pure
      1  wire                        bytes <-> frames, headers, JSON edits           pure
-     0  errors                      the taxonomy of failures
+     0  errors  frozen              the taxonomy of failures; values
 """
 
 __version__ = "0.1.0"

@@ -19,6 +19,7 @@ from respan_proxy.dialects.events import Event
 from respan_proxy.dialects.observe import Observed
 from respan_proxy.dialects.request import ChatRequest, Profile
 from respan_proxy.errors import ProxyError, RequestRejected, UpstreamInterrupted
+from respan_proxy.frozen import frozen
 from respan_proxy.respan.endpoints import Endpoint
 from respan_proxy.respan.params import Params
 from respan_proxy.respan.spans import Row
@@ -128,7 +129,7 @@ class Reply:
             await self.body.aclose()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """What the caller sent, decoded from its transfer and content encodings and otherwise untouched."""
 
@@ -141,7 +142,7 @@ class Request:
     remote: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Caller:
     """Who asks. `credential` is what the request carried when that is not one of our own keys: it may be forwarded, never stored."""
 
@@ -158,7 +159,7 @@ NO_HEADERS: Mapping[str, str] = {}
 NO_PROFILE = Profile()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """Where a request goes: the provider, the dialect spoken there, the model name sent, and the secret it travels with.
 
@@ -188,7 +189,7 @@ class Edits:
         return bool(self.remove or self.replace)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outgoing:
     """A request said anew for a target of another dialect: its body, its path's template there, its query, headers of its own."""
 
@@ -198,7 +199,7 @@ class Outgoing:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """A request understood, for a target of another dialect: the body's members without Respan's, and what they mean."""
 
@@ -234,7 +235,7 @@ class Attempt:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Borrowed:
     """An answer that no provider was asked for on behalf of this call: kept from an earlier one, or shared with one in flight.
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1] / "respan_proxy"
 
 FLOOR = {
     "errors": 0,
+    "frozen": 0,
     "wire": 1,
     "dialects": 2,
     "respan": 3,
@@ -31,7 +32,7 @@ FLOOR = {
     "cli": 9,
     "__main__": 10,
 }
-PURE = {"errors", "wire", "dialects", "respan", "config", "policy", "telemetry"}
+PURE = {"errors", "frozen", "wire", "dialects", "respan", "config", "policy", "telemetry"}
 IMPURE = {"aiohttp", "aiosqlite", "asyncio", "os", "random", "secrets", "socket", "sqlite3", "subprocess", "threading", "time", "uvloop"}
 
 # Who alone may import what.

@@ -30,21 +30,22 @@ from respan_proxy.dialects.events import (
     UsageReport,
 )
 from respan_proxy.dialects.usage import Usage as Usage
+from respan_proxy.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Text:
     text: str
     signature: Opaque | None = None
     cache: Mapping[str, Any] | None = None  # in requests: the client marked the end of a cacheable prefix here
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reasoning:
     """One block of thinking; `text` is empty where a provider gives only the opaque state."""
 
@@ -52,7 +53,7 @@ class Reasoning:
     opaque: Opaque | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolCall:
     """`arguments` as the provider wrote them: usually JSON of an object, possibly cut off or empty; free text when `custom`."""
 
@@ -67,7 +68,7 @@ class ToolCall:
 Part = Text | Refusal | Reasoning | ToolCall | Media
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Choice:
     """One of the n answers: its parts in the order they were said; neighbouring text is one part."""
 
@@ -102,7 +103,7 @@ class Choice:
         return tuple(part for part in self.parts if isinstance(part, Media))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChatReply:
     """A reply as far as it came: `complete` when the provider said so, `error` when it said otherwise."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from respan_proxy.dialects.events import Event, FinishReason
@@ -11,6 +11,7 @@ from respan_proxy.dialects.names import NameMap
 from respan_proxy.dialects.request import ChatRequest, Losses, Profile
 from respan_proxy.dialects.usage import Usage
 from respan_proxy.errors import ProxyError
+from respan_proxy.frozen import frozen
 from respan_proxy.wire.sse import Frame
 
 
@@ -42,7 +43,7 @@ class ReplyWriter(Protocol):
     def close(self) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WriteContext:
     """What a writer must know besides the events."""
 
@@ -64,7 +65,7 @@ class WriteContext:
     """Responses only: members of the request that the response repeats (`instructions`, `tools`, `metadata`, ...)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outline:
     """What a whole reply says of itself, without what was said."""
 
@@ -75,7 +76,7 @@ class Outline:
     calls_tools: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TargetBody:
     """A request as its target takes it: the body's members, and how the reply must be retold (`names.restore()` over its events)."""
 
@@ -101,7 +102,7 @@ class WriteRequest(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dialect:
     """How one wire dialect says things. Nothing here does I/O, and nothing here raises on what a provider sent."""
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from respan_proxy.dialects.usage import Usage
 from respan_proxy.errors import Kind, ProxyError
+from respan_proxy.frozen import frozen
 
 FinishReason = Literal["stop", "stop_sequence", "tool", "length", "context", "filter", "pause"]
 Provider = Literal["anthropic", "gemini", "openai"]
@@ -23,7 +23,7 @@ _TAGGED = re.compile(r"gw1\.(anthropic|gemini|openai)\.(?:([A-Za-z0-9_-]{1,64}):
 _REDACTED = "redacted"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opaque:
     """State only its provider can read: a signature, encrypted reasoning. It must come back untouched, and only to that provider."""
 
@@ -48,7 +48,7 @@ class Opaque:
         return cls(_PROVIDERS[found[1]], found[3], redacted, None if redacted else found[2])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Start:
     """The reply has an identity. Fields the provider left out are None: a writer makes an id of its own."""
 
@@ -57,22 +57,19 @@ class Start:
     created: int | None = None  # seconds of the epoch
 
 
-# The three kinds that streams are made of are values like the others, but frozen they cost 0.4 us each instead of 0.2.
-
-
-@dataclass(slots=True)
+@frozen
 class TextDelta:
     text: str
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RefusalDelta:
     text: str
     choice: int = 0
 
 
-@dataclass(slots=True)
+@frozen
 class ReasoningDelta:
     """A piece of thinking that may be shown: Anthropic thinking, a Responses summary, `reasoning_content`, a Gemini thought."""
 
@@ -80,7 +77,7 @@ class ReasoningDelta:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReasoningEnd:
     """A block of thinking is over (dialects without blocks never say so); `opaque` may come without any text before it."""
 
@@ -88,7 +85,7 @@ class ReasoningEnd:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signature:
     """Gemini signed a part of text: belongs to the `TextDelta` that follows, or stands alone when that text is empty."""
 
@@ -96,7 +93,7 @@ class Signature:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolStart:
     """A call begins. `index` counts the calls of the choice from 0; `id` is None where the provider gives none (a writer makes one).
 
@@ -112,14 +109,14 @@ class ToolStart:
     signature: Opaque | None = None
 
 
-@dataclass(slots=True)
+@frozen
 class ToolDelta:
     index: int
     arguments: str
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolEnd:
     """The call is complete. Chat streams never say so: there a call ends with `Finish`."""
 
@@ -127,7 +124,7 @@ class ToolEnd:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Citation:
     """A web page behind the characters `start` to `end` of the choice's joined text; emitted after that text."""
 
@@ -138,7 +135,7 @@ class Citation:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Logprobs:
     """Probabilities of the tokens just said, in OpenAI's shape: `{token, logprob, bytes, top_logprobs: [...]}`."""
 
@@ -147,7 +144,7 @@ class Logprobs:
     refusal: bool = False  # of refusal text instead of text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Media:
     """A generated image or other file: `data` (base64, standard alphabet) or a `url`."""
 
@@ -157,7 +154,7 @@ class Media:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finish:
     """A choice ended. `native` is the provider's own word; `explanation` and `category` say why something was refused."""
 
@@ -169,14 +166,14 @@ class Finish:
     category: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UsageReport:
     """Cumulative: replaces every report before it."""
 
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """The provider reported an error in the place of the rest, or the stream broke off. A value, unlike the exception it stands for."""
 
@@ -194,7 +191,7 @@ class Failure:
         return ProxyError(self.message, status=self.status, kind=self.kind, code=self.code, param=self.param)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class End:
     """The provider said that this is all."""
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import orjson
 
 from respan_proxy.dialects.events import Event, Finish, TextDelta, ToolDelta, ToolEnd, ToolStart
+from respan_proxy.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """What a name or an id may be: a pattern that the whole must match, and what one character may be."""
 
@@ -52,7 +53,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NameMap:
     """How a reply's calls must be retold, because the request could not be said as the client said it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import orjson
@@ -13,12 +13,13 @@ from respan_proxy.dialects.dialect import Dialect
 from respan_proxy.dialects.events import End, Event, Failure, Finish, FinishReason, Start, ToolStart, UsageReport
 from respan_proxy.dialects.lenient import members, text
 from respan_proxy.dialects.usage import Usage, estimate
+from respan_proxy.frozen import frozen
 
 Kind = Literal["generate", "embed", "count"] | str
 """What was asked for (`Endpoint.kind`); answers of any other kind are looked through for their usage only."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Observed:
     """One answer, as far as it could be read."""
 

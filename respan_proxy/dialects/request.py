@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from respan_proxy.dialects.chat import Reasoning, Refusal, Text, ToolCall
 from respan_proxy.dialects.events import Provider
+from respan_proxy.frozen import frozen
 
 Role = Literal["user", "assistant", "system"]
 Kind = Literal["image", "audio", "video", "document"]
@@ -22,21 +23,21 @@ Tier = Literal["auto", "default", "flex", "priority"]
 # ------------------------------------------------------------------------------------------------------------- what is said
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inline:
     """Bytes in the request: base64 in the standard alphabet, padded, without white space."""
 
     data: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Link:
     """Bytes on the web, or wherever else a URL leads (`gs://`, Gemini's file URIs, YouTube)."""
 
     url: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileRef:
     """A file that was uploaded to one provider and means nothing to any other."""
 
@@ -44,14 +45,14 @@ class FileRef:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Written:
     """A document that is text anyway."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attachment:
     """An image, a sound, a film or a document. `media_type` is None where only the URL may tell."""
 
@@ -69,7 +70,7 @@ class Attachment:
     cache: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolResult:
     """What a call gave. `name` where the client said it (Gemini, the legacy `function` role); readers pair results and calls by id."""
 
@@ -85,7 +86,7 @@ class ToolResult:
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HostedBlock:
     """A call of a tool that its provider ran itself, or what came of it; only that dialect can say it again.
 
@@ -101,7 +102,7 @@ class HostedBlock:
 Part = Text | Refusal | Reasoning | ToolCall | Attachment | ToolResult | HostedBlock
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Turn:
     """One message. Tool results are parts of user turns, whatever the role in the client's dialect; nothing is merged or moved yet.
 
@@ -117,7 +118,7 @@ class Turn:
 # ------------------------------------------------------------------------------------------------------------- what may be used
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Function:
     """`parameters` is JSON Schema (OpenAPI spellings already translated); None or empty: takes nothing. `strict` None: nothing was said."""
 
@@ -128,7 +129,7 @@ class Function:
     cache: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Custom:
     """A tool that takes free text. `format` is that of Responses: `{type: text}` or `{type: grammar, syntax, definition}`."""
 
@@ -137,7 +138,7 @@ class Custom:
     format: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WebSearch:
     """The one hosted tool that every provider has. `location`: `{city?, region?, country?, timezone?}`.
 
@@ -153,7 +154,7 @@ class WebSearch:
     cache: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hosted:
     """Any other tool that only one dialect knows (`declaration` is its whole object), run by the provider or known to its models."""
 
@@ -168,7 +169,7 @@ class Hosted:
 Tool = Function | Custom | WebSearch | Hosted
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolChoice:
     """`allowed`: only these functions may be called (`required` with one name: that one must). `hosted`: this type of hosted tool must."""
 
@@ -180,12 +181,12 @@ class ToolChoice:
 # ------------------------------------------------------------------------------------------------------------- how to answer
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JsonObject:
     """Any JSON."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JsonSchema:
     """JSON of this schema. `strict` None: nothing was said."""
 
@@ -195,7 +196,7 @@ class JsonSchema:
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Thinking:
     """How much to think, as the client said it: in words, in tokens, both, or neither (think as you like). `effort` "none": do not.
 
@@ -207,7 +208,7 @@ class Thinking:
     visible: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Extra:
     """A member that only the client's dialect has. Its own writer repeats it; for all others it is
 

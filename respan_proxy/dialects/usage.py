@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from respan_proxy.dialects.lenient import count, members
+from respan_proxy.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """Tokens of one reply. `prompt` is everything read (`cached` and `write` are parts of it: read from and written to a
     provider's cache), `output` everything generated (`reasoning` is a part of it). `estimated`: no provider said so."""

@@ -7,7 +7,7 @@ pick, a target that rests comes last, and a name may lead nowhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from respan_proxy.config import Config, Provider
 from respan_proxy.dialects import DIALECTS
 from respan_proxy.errors import ProxyError, TooLarge, UnknownModel
 from respan_proxy.exchange import NO_PROFILE, Exchange, Target
+from respan_proxy.frozen import frozen
 from respan_proxy.handlers.send import bound
 from respan_proxy.handlers.standing import Standing, key_of, told
 from respan_proxy.policy import brought, routing
@@ -39,7 +40,7 @@ _Key = tuple[str | None, str, str, str | None, str | None, str | None]
 Listed = Callable[[], Mapping[str, Collection[str]]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PassedOver:
     """A model that led to no target, and why."""
 
@@ -62,7 +63,7 @@ class Aimed(NamedTuple):
     """What rows call the choice that it came from."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rests:
     """A target that is asked last; what rows say of it."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from respan_proxy.config import Config, digest
@@ -16,6 +16,7 @@ from respan_proxy.config.kinds import URL, Unfit
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import NOTHING, Globs
 from respan_proxy.errors import MissingCredentials, RequestRejected
+from respan_proxy.frozen import frozen
 from respan_proxy.respan.params import CREDENTIALS
 
 _SECRETS = ("api_key", "token", "access_token", "aws_bearer_token", "aws_bearer_token_bedrock")
@@ -32,7 +33,7 @@ _SIGNING: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credential:
     """A secret and, where it says so, the place it is for; what is empty is as the provider has it."""
 
@@ -43,7 +44,7 @@ class Credential:
     location: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Share:
     """One of the customer's deployments: credentials by provider, with its weight and the models that it serves."""
 
@@ -59,7 +60,7 @@ class Share:
         return (not self.models or self.models.match(model)) and not self.exclude_models.match(model)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Brought:
     """What a request brings, in the order in which it counts: for exactly this model, for an item, for this model, for the provider."""
 

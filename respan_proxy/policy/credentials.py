@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from urllib.parse import parse_qsl
 
 from multidict import MultiMapping
@@ -14,6 +14,7 @@ from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import ProviderRow
 from respan_proxy.errors import Forbidden, MissingCredentials, Unauthorized
 from respan_proxy.exchange import Caller
+from respan_proxy.frozen import frozen
 from respan_proxy.policy.brought import NOTHING_BROUGHT, Brought, Credential
 
 _KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
@@ -54,7 +55,7 @@ def secret_for(provider: Provider, caller: Caller, config: Config, dialect: str)
     raise missing(provider)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Access:
     """What a call travels with: the provider as this credential has it, the secret, and how rows call it when there are several."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from respan_proxy.config import Allowance
 from respan_proxy.errors import LimitExceeded, RequestRejected
+from respan_proxy.frozen import frozen
 from respan_proxy.respan.spans import NANO
 
 MINUTE_S = 60
@@ -84,7 +85,7 @@ class Window:
         return max(slot, slots[-1][0]) if slots else slot
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Taken:
     """By one key for one customer at one moment: calls begun, tokens, cost."""
 
@@ -161,7 +162,7 @@ class Accounts:
                 account.spend(taken.at, taken.cost)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exceeded:
     """`limit` and `used` are numbers of the limit called `name`; in dollars for `max_usd_per_day`. `frees_at`: when there is room again."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from respan_proxy.errors import (
     UpstreamUnavailable,
 )
 from respan_proxy.exchange import Reply
+from respan_proxy.frozen import frozen
 
 # 529 is Anthropic's "overloaded"; not in the HTTP registry, treated like 503. 408 and 409 are what the OpenAI and Anthropic SDKs retry too.
 RETRY_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
@@ -32,7 +33,7 @@ _REFUSED = frozenset({401, 403})
 _OF_THE_TARGET = (MissingCredentials, UnknownModel, Untranslatable, TooLarge)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """`again`: the same target may be asked once more. `elsewhere`: the next one may be. `ill`: it tells of the target's health."""
 

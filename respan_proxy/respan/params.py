@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal
 
 import orjson
 from multidict import MultiMapping
 
 from respan_proxy.errors import RequestRejected
+from respan_proxy.frozen import frozen
 from respan_proxy.respan.endpoints import ANTHROPIC, RESPONSES, Endpoint
 from respan_proxy.wire.headers import may_travel
 from respan_proxy.wire.json_edit import UNREAD
@@ -165,7 +166,7 @@ _SPOKEN_FOR: Final = frozenset({*NAMES, *CARRIERS, "extra_body"})
 _HEADERS: Final = (*_CARRIER_HEADERS, _CUSTOMER_HEADER, _SIMULATE_HEADER)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Params:
     """The parameters of one request, merged from all carriers, under Respan's names. Values of the wrong type are not in it."""
 
@@ -193,7 +194,7 @@ class Params:
         return self.values.get("category")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Read:
     """What `read` found: the parameters, what to `remove` from and `replace` in the body's top level, `headers` to send along."""
 
