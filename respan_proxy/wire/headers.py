@@ -80,7 +80,7 @@ _RAW_RELAY: Final = frozenset({"accept", "accept-language", "content-type", "use
 
 # Names seen so far and what became of them. A caller could send any number of names, so a full table starts afresh.
 _MAX_NAMES: Final = 1024
-_to_provider: dict[str, dict[str, bool]] = {}
+_to_provider: dict[tuple[str, str | None], dict[str, bool]] = {}
 _to_caller: dict[str, bool] = {}
 
 
@@ -96,20 +96,17 @@ def to_provider(
     Never among them: any credential, cookie, length or encoding. `raw_relay_of` names the provider of a raw relay,
     which gets four plain headers and its own only.
     """
-    verdicts = _to_provider.setdefault(dialect, {})
+    verdicts = _to_provider.setdefault((dialect, raw_relay_of), {})
     named = _named_in_connection(headers)
     pairs: list[tuple[str, str]] = []
     for name, value in headers.items():
         travels = verdicts.get(name)
         if travels is None:
-            travels = _remember(verdicts, name, may_travel(name, dialect))
+            travels = may_travel(name, dialect) and (raw_relay_of is None or _is_relayed(name.lower(), raw_relay_of))
+            _remember(verdicts, name, travels)
         if travels and (not named or name.lower() not in named):
             pairs.append((name, value))
     kept = CIMultiDict(pairs)
-    if raw_relay_of is not None:
-        own = f"x-{raw_relay_of.replace('_', '-').lower()}-"
-        for name in [name for name in kept if name.lower() not in _RAW_RELAY and not name.lower().startswith(own)]:
-            kept.popall(name, None)
     if provider_headers:
         kept.update(provider_headers)
     return kept
@@ -121,6 +118,10 @@ def may_travel(name: str, dialect: str) -> bool:
     if name in HOP_BY_HOP or name in _CALLERS_OWN or name.startswith(_CALLERS_OWN_PREFIXES) or is_secret(name):
         return False
     return all(dialect.startswith(spoken) for prefix, spoken in _FAMILIES.items() if name.startswith(prefix))
+
+
+def _is_relayed(name: str, provider: str) -> bool:
+    return name in _RAW_RELAY or name.startswith(f"x-{provider.replace('_', '-').lower()}-")
 
 
 def to_caller(headers: MultiMapping[str]) -> CIMultiDict[str]:
