@@ -37,6 +37,15 @@ REMEMBERED_ROUTES = 256
 MOCK = Provider("mock", dialects=tuple(DIALECTS), built_in=True)
 
 _Key = tuple[str | None, str, str, str | None, str | None, str | None]
+
+
+class _Known(NamedTuple):
+    """A decision that holds for others too: the route, and by the dialect spoken there the one target that it leads to."""
+
+    way: Route
+    target: dict[str, Target]
+
+
 Listed = Callable[[], Mapping[str, Collection[str]]]
 
 
@@ -85,7 +94,7 @@ class Aim:
         self._standing = standing
         self._listed = listed
         self._clock = standing.clock
-        self._known: dict[_Key, Route] = {}
+        self._known: dict[_Key, _Known] = {}
         self._known_with = listed()
 
     def views(self, exchange: Exchange, asks: Iterable[Ask]) -> Iterator[Aimed | PassedOver | Rests]:
@@ -143,30 +152,36 @@ class Aim:
         says = exchange.params.values.get("mock_response")
         if says is not None and endpoint.kind == "generate":
             return [(model, Route(MOCK, model, "mock_response"), Target(MOCK, exchange.dialect, model, says=says))]
-        way = self._decided(exchange, model) if own is NOTHING_BROUGHT else self._brought(exchange, model, own)
+        known = self._decided(exchange, model) if own is NOTHING_BROUGHT else None
+        way = known.way if known is not None else self._brought(exchange, model, own)
         provider = way.provider
         if provider.name in excluded:
             raise UnknownModel(f"its provider {provider.name!r} is excluded (exclude_providers)", param="exclude_providers")
         _refuse_too_large(exchange, provider)
         members = exchange.document.members if isinstance(exchange.document, Document) else routing.NO_MEMBERS
-        dialect = DIALECTS[routing.spoken(provider, endpoint, way.model, config, members)]
+        spoken = routing.spoken(provider, endpoint, way.model, config, members)
+        sent = renamed(way.model, model, provider.name, exchange.params.values)
+        if known is not None and sent == way.model and (target := known.target.get(spoken)) is not None:
+            return [(model, way, target)]
+        dialect = DIALECTS[spoken]
         profile = config.profile(provider.name, way.model) if way.model is not None else NO_PROFILE
         if provider.built_in:
             return [(model, way, Target(provider, dialect, way.model, stands_in=way.stands_in, profile=profile))]
-        sent = renamed(way.model, model, provider.name, exchange.params.values)
         ways = accesses(provider, sent, (model, way.model), exchange.caller, config, endpoint.dialect, own)
         targets = [
             (model, way, Target(one.provider, dialect, sent, one.secret, one.is_callers, profile=profile, deployment=one.deployment))
             for one in ways
         ]
         if len(targets) == 1:
+            if known is not None and sent == way.model:
+                known.target[spoken] = targets[0][2]
             return targets
         # A customer's own are weighted, whatever ours are.
         pick = "weighted" if ways[0].is_callers else provider.pick
         keys = [key_of(target) for _, _, target in targets]
         return [targets[place] for place in self._standing.order(pick, f"providers.{provider.name}", [*map(_weight, ways)], keys)]
 
-    def _decided(self, exchange: Exchange, model: str | None) -> Route:
+    def _decided(self, exchange: Exchange, model: str | None) -> _Known:
         """`routing.route`, with its decisions kept until what providers list changes."""
         endpoint, credential = exchange.endpoint, exchange.caller.credential
         pin = exchange.request.headers.get(PIN_HEADER)
@@ -175,12 +190,12 @@ class Aim:
             self._known_with = lists
         # Of an endpoint what decides; hashing all of it costs as much as three look-ups.
         key = (model, endpoint.name, endpoint.dialect, endpoint.provider, pin, credential)
-        way = self._known.get(key)
-        if way is None:
+        known = self._known.get(key)
+        if known is None:
             if len(self._known) >= REMEMBERED_ROUTES:
                 self._known.clear()
-            way = self._known[key] = self._route(model, endpoint, self._config, pin, credential)
-        return way
+            known = self._known[key] = _Known(self._route(model, endpoint, self._config, pin, credential), {})
+        return known
 
     def _brought(self, exchange: Exchange, model: str | None, own: Brought) -> Route:
         """With credentials of the request's own, providers count that are not configured at all."""
