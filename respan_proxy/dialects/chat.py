@@ -204,7 +204,15 @@ class Assembler:
             self._text.append(event.text)
             return
         self._text = None
-        match event:
+        match event:  # first what every reply has
+            case Start():
+                self._start = event
+            case Finish():
+                self._choice(event.choice).finish = event
+            case UsageReport():
+                self._usage = event.usage
+            case End():
+                self._complete = True
             case ToolDelta(index, arguments, choice):
                 if call := self._choice(choice).calls.get(index):
                     call.pieces.append(arguments)
@@ -231,16 +239,8 @@ class Assembler:
                 self._choice(event.choice).logprobs.append(event)
             case Media():
                 self._choice(event.choice).parts.append(_OpenPart(Media, media=event))
-            case Finish():
-                self._choice(event.choice).finish = event
-            case UsageReport(usage):
-                self._usage = usage
-            case Start():
-                self._start = event
             case Failure():
                 self._error = event
-            case End():
-                self._complete = True
 
     def _choice(self, index: int) -> _OpenChoice:
         choice = self._choices.get(index)

@@ -17,6 +17,8 @@ def text(value: object) -> str | None:
 
 def count(value: object) -> int:
     """A counter: an int that is not negative; what is no number, or none that a counter reaches, counts as 0."""
+    if type(value) is int and 0 <= value < _MOST:
+        return value
     if isinstance(value, float):
         value = int(value) if isfinite(value) else 0
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST else 0
