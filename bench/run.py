@@ -24,6 +24,9 @@ import uvloop
 
 from bench.fake_provider import BURST, BURST_CHUNKS, CLAUDE_BURST, CLAUDE_SHORT, CLAUDE_UNARY, PACED, PACED_CHUNKS, SENTENCE, SHORT, UNARY
 from bench.load import Job, Pool
+from bench.spans import SPANS
+from bench.spans import Figures as Spans
+from bench.spans import measure as measure_spans
 
 ROOT = Path(__file__).parents[1]
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -371,6 +374,17 @@ all its threads, taken when its writer has nothing left to write. Runs alternate
 answer's bytes are counted."""
 
 
+# Chosen by what a reader of a stream takes for a pause, and by what an app with a thousand calls a second sends of them.
+LONGEST_STALL_MS, SPANS_PER_CPU_S = 20, 3000
+
+
+def report_spans(spans: list[Spans]) -> None:
+    print(f"\n{f'a batch of {SPANS} spans of 10 KB':44} {'stall ms':>10} {'without':>10} {'answered ms':>12} {'spans/CPU s':>12}")
+    for told in spans:
+        print(f"{told.encoding:44} {told.stall_ms:10.1f} {told.still_ms:10.1f} {told.answered_ms:12.1f} {told.spans_per_cpu_s:12.0f}")
+    print(f"{'':44} target: stalls under {LONGEST_STALL_MS} ms, at least {SPANS_PER_CPU_S} spans per second of CPU")
+
+
 def report(figures: Figures, quick: bool) -> None:
     print(f"{'':44} {'':18} {'bare relay':>11} {'product':>11} {'ratio':>7} {'added':>9}   spread")
     said = ""
@@ -444,7 +458,13 @@ def main() -> None:
                 started("product", product_command(port, "--config", str(unreachable)), port, home, rows_queued) as product,
             ):
                 loaded |= uvloop.run(run([relay, product], provider_port, quick, FALLBACK))
+            port = free_port()
+            with started("product", product_command(port), port, home, rows_queued) as product:
+                say("  spans ...")
+                spans = uvloop.run(measure_spans(port, product.cpu_s, PACING, 2 if quick else 5))
+                say("")
         report({**loaded, **figures}, quick)
+        report_spans(spans)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Whoever opens a trace of thousands of spans reads the first part alone.
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import orjson
@@ -22,10 +22,13 @@ else:
 ENCODING = "zstd/span1"
 LEVEL = 1
 
+_SAID = tuple(field.name for field in fields(Said))
+
 
 def pack(told: Told, compressor: zstd.ZstdCompressor) -> bytes:
     """The frame to store."""
-    said = orjson.dumps({name: value for name, value in asdict(told.said).items() if value is not None})
+    # Not dataclasses.asdict: it copies what is in the messages, which takes longer than to compress them.
+    said = orjson.dumps({name: value for name in _SAID if (value := getattr(told.said, name)) is not None})
     plain = b"".join((len(said).to_bytes(4, "big"), said, orjson.dumps(told.raw, option=orjson.OPT_NON_STR_KEYS)))
     return compressor.compress(plain, compressor.FLUSH_FRAME)
 
