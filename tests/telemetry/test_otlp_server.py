@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import sqlite3
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -359,6 +361,29 @@ async def test_a_commit_that_does_not_come_is_told_in_a_success(
     told = orjson.loads(body)["partialSuccess"]
     assert told["rejectedSpans"] == 0
     assert "wait in the proxy's memory" in told["errorMessage"]
+
+
+async def test_spans_that_come_while_the_database_is_locked_are_rows_once_it_is_not(
+    proxy: Proxy, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(server, "ANSWERED_WITHIN_S", 0.01)
+    other = sqlite3.connect(tmp_path / "calls.db", isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        status, _, body, _ = await post(client, f"{proxy.base}/v1/traces")
+        assert (status, orjson.loads(body)["partialSuccess"]["rejectedSpans"]) == (200, 0)
+        assert "wait in the proxy's memory" in body.decode()
+        other.execute("ROLLBACK")
+    finally:
+        other.close()
+    monkeypatch.setattr(server, "ANSWERED_WITHIN_S", 60)
+    another = orjson.dumps(request(span(spanId="00000000000000cc")))
+    assert (await post(client, f"{proxy.base}/v1/traces", another))[2] == orjson.dumps(SPELLED_OUT)
+    database = sqlite3.connect(tmp_path / "calls.db")
+    try:
+        assert database.execute("SELECT count(*) FROM span").fetchone() == (2,)
+    finally:
+        database.close()
 
 
 async def test_a_full_queue_is_429_with_the_time_to_wait(proxy: Proxy, client: aiohttp.ClientSession, taker: Taker) -> None:
