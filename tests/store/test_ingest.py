@@ -8,9 +8,8 @@ import pytest
 
 from respan_proxy.respan.spans import Content
 from respan_proxy.store.span_content import raw, said
-from respan_proxy.store.writer import Writer
 from respan_proxy.telemetry.spans import Claim, Said
-from tests.store.spans import TRACE, call, read, told
+from tests.store.spans import TRACE, call, read, told, writing
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def test_a_span_is_a_row_once_it_is_acknowledged(path: Path) -> None:
-    async with Writer(path) as writer:
+    async with writing(path) as writer:
         span = told("step", parent="flow", said=Said(input="hello"), raw={"name": "step"}, metadata={"team": "blue"})
         assert await writer.ingest([span], 1000, "full") == 0
         assert read(path, "SELECT unique_id, trace_unique_id, span_unique_id, span_parent_id, metadata FROM log") == [
@@ -30,7 +29,7 @@ async def test_a_span_is_a_row_once_it_is_acknowledged(path: Path) -> None:
 
 
 async def test_a_span_with_the_calls_log_id_gives_the_call_its_place_and_is_no_row_of_its_own(path: Path) -> None:
-    async with Writer(path) as writer:
+    async with writing(path) as writer:
         writer.finish(call("c", metadata={"a": "request"}, prompt_tokens=7), Content(request_body=b"{}"))
         span = told(
             "llm",
@@ -63,7 +62,7 @@ async def test_a_span_with_the_calls_log_id_gives_the_call_its_place_and_is_no_r
 
 
 async def test_a_call_that_ends_after_its_span_came_keeps_its_place(path: Path) -> None:
-    async with Writer(path) as writer:
+    async with writing(path) as writer:
         row = call("c", status="running")
         writer.begin(row)
         await writer.ingest([told("llm", claim=Claim(log_id=row.unique_id), customer_identifier="u1")], 1000, "full")
@@ -75,7 +74,7 @@ async def test_a_call_that_ends_after_its_span_came_keeps_its_place(path: Path) 
 
 
 async def test_a_span_that_came_before_its_call_stops_being_a_row(path: Path) -> None:
-    async with Writer(path) as writer:
+    async with writing(path) as writer:
         await writer.ingest([told("llm", claim=Claim(log_id="c".ljust(32, "0")))], 1000, "full")
         assert read(path, "SELECT count(*) FROM log") == [(1,)]
         writer.finish(call("c"), None)
