@@ -82,8 +82,9 @@ def fill_request(row: Row, exchange: Exchange) -> None:
     values = exchange.params.values
     for name in values.keys() & PARAMETER_COLUMNS:
         setattr(row, name, values[name])
-    if trace_id := values.get("trace_unique_id"):
+    if (trace_id := values.get("trace_unique_id")) and trace_id != row.trace_unique_id:
         row.trace_unique_id = trace_id
+        row.span_parent_id = values.get("span_parent_id")  # the parent that `traceparent` names is of another trace
     if span_id := values.get("span_unique_id"):
         row.span_unique_id = span_id
     if exchange.document is not None:

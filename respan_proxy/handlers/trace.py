@@ -25,6 +25,7 @@ from respan_proxy.handlers.row import (
 from respan_proxy.policy import caching
 from respan_proxy.respan.spans import Content, Row
 from respan_proxy.wire.headers import masked
+from respan_proxy.wire.trace_context import read_traceparent
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Trace:
         row = exchange.row
         if row is not None:
             fill_request(row, exchange)
+            row.disable_log = forgets_content(exchange) or None
             # What may be a hit is begun when it is known to be none (cache.py): a hit is over at once, or leaves no row at all.
             if not caching.asks(exchange.endpoint.kind, exchange.params.values, self._config.cache):
                 self._recorder.begin(row)
@@ -72,10 +74,14 @@ class Trace:
 
     def _row(self, exchange: Exchange) -> Row:
         request, endpoint, caller = exchange.request, exchange.endpoint, exchange.caller
+        trace_id, parent_id = exchange.id, None
+        if (header := request.headers.get("traceparent")) is not None and (caller := read_traceparent(header)) is not None:
+            trace_id, parent_id = caller.trace_id, caller.span_id
         return Row(
             unique_id=exchange.id,
-            trace_unique_id=exchange.id,
+            trace_unique_id=trace_id,
             span_unique_id=exchange.id[16:],
+            span_parent_id=parent_id,
             span_name=endpoint.name,
             start_time=request.received_at,
             log_type=endpoint.log_type,
