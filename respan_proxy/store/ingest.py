@@ -11,8 +11,9 @@ import logging
 import sqlite3
 import sys
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import orjson
@@ -21,7 +22,7 @@ from respan_proxy.errors import ProxyError
 from respan_proxy.respan.spans import COLUMNS, Shape, bind, mended, storable
 from respan_proxy.store import linking, span_content
 from respan_proxy.store.linking import Span
-from respan_proxy.store.transaction import OF_A_ROW, upsert
+from respan_proxy.store.transaction import OF_A_ROW, transaction, upsert
 from respan_proxy.telemetry.spans import Told
 
 if sys.version_info >= (3, 14):
@@ -164,7 +165,8 @@ class _Fresh:
 class Ingest:
     """Writes spans. Keeps its compression context: making one costs as much as packing 500 bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._compressor = zstd.ZstdCompressor(span_content.LEVEL)
         self.by_likeness = True
 
@@ -194,21 +196,13 @@ class Ingest:
     def _all(self, portion: Iterable[tuple[int, tuple[Told, KeptContent]]], connection: sqlite3.Connection) -> tuple[list[int], set[str]]:
         # Compression before BEGIN: readers and checkpoints are held up by the shortest possible transaction.
         ready = [self._made_ready(place, told, content) for place, (told, content) in portion]
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            found = self._transaction(ready, connection)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        return found
+        return transaction(connection, partial(self._write, ready))
 
     def _made_ready(self, place: int, told: Told, content: KeptContent) -> _Fresh:
         row, claim = told.row, told.claim
         row.instance_id = None  # what marks the gateway's own calls
         if row.timestamp is None:
-            row.timestamp = row.start_time
+            row.timestamp = row.start_time = row.start_time or self._clock()  # lists are sorted by it
         is_kept = content == "full" or (content == "errors" and row.status == "failed")
         shape, bound = bind(row, content=is_kept)
         facts = {_NAMES[index]: value for index, value in zip(shape, bound, strict=True)}
@@ -227,7 +221,7 @@ class Ingest:
         span = Span(heard, facts, row.unique_id, "row", is_stored=False)
         return _Fresh(place, span, shape, bound, span_content.pack(told, self._compressor) if is_kept else None, claim.is_native)
 
-    def _transaction(self, ready: Sequence[_Fresh], connection: sqlite3.Connection) -> tuple[list[int], set[str]]:
+    def _write(self, ready: Sequence[_Fresh], connection: sqlite3.Connection) -> tuple[list[int], set[str]]:
         fresh, refused, stored, renewed = _admitted(connection, ready)
         claiming = [one.span for own_id, one in fresh.items() if one.span.heard.claims or own_id in stored]
         forbidden: set[str] = set()

@@ -7,12 +7,14 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from respan_proxy.respan.spans import COLUMNS, Content, Row, Shape, bind, storable
 from respan_proxy.store import keeping
 from respan_proxy.store.bodies import ENCODING, Packer
 from respan_proxy.store.keeping import NOTHING, Taken
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +44,12 @@ def write(
 ) -> int:
     """One transaction. A row that SQLite cannot hold is mended and must not stop the others. Returns how many were not to be mended."""
     try:
-        _transaction(batch, kept, packer, link, connection)
+        _write(batch, kept, packer, link, connection)
     except Exception as error:
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, OF_A_ROW):
             raise  # the database is away, full or broken: whatever row came next would fare no better
         if kept:
-            _transaction((), kept, packer, None, connection)
+            _write((), kept, packer, None, connection)
         if len(batch) > 1:
             return sum(write([item], NOTHING, packer, link, connection) for item in batch)
         if not mended:
@@ -58,7 +60,7 @@ def write(
     return 0
 
 
-def _transaction(batch: Sequence[Item], kept: Taken, packer: Packer, link: Link | None, connection: sqlite3.Connection) -> None:
+def _write(batch: Sequence[Item], kept: Taken, packer: Packer, link: Link | None, connection: sqlite3.Connection) -> None:
     # Compression before BEGIN: readers and checkpoints are held up by the shortest possible transaction.
     values = keeping.packed(kept)
     bodies = []
@@ -71,8 +73,8 @@ def _transaction(batch: Sequence[Item], kept: Taken, packer: Packer, link: Link 
     for item in batch:
         shape, bound = bind(item.row, content=item.content is not None)
         rows.setdefault(shape, []).append(bound)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+
+    def work(connection: sqlite3.Connection) -> None:
         for shape, group in rows.items():
             connection.executemany(upsert(shape), group)
         connection.executemany(_BODY, bodies)
@@ -80,11 +82,21 @@ def _transaction(batch: Sequence[Item], kept: Taken, packer: Packer, link: Link 
             keeping.write(connection, kept, values)
         if link is not None and batch:
             _link(batch, rows, link, connection)
+
+    transaction(connection, work)
+
+
+def transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """`work` done whole, or not at all."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        done = work(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    return done
 
 
 def _link(batch: Sequence[Item], rows: Mapping[Shape, list[list[Any]]], link: Link, connection: sqlite3.Connection) -> None:

@@ -27,14 +27,14 @@ from typing import Literal, TypeVar
 from respan_proxy.errors import ConfigError, ProxyError
 from respan_proxy.respan.spans import Content, Row
 from respan_proxy.store.bodies import BODY_BYTES, Packer
-from respan_proxy.store.database import BUSY_TIMEOUT_S, Database
+from respan_proxy.store.database import BUSY_TIMEOUT_S, Database, Replaced
 from respan_proxy.store.ingest import Ingest, KeptContent, Waiting
 from respan_proxy.store.keeping import NOTHING, Keeping
 from respan_proxy.store.linking import link_rows
 from respan_proxy.store.lock import Lock
-from respan_proxy.store.retention import Retention, prune
+from respan_proxy.store.retention import Retention, forget, prune
 from respan_proxy.store.schema import migrate
-from respan_proxy.store.transaction import Item, write
+from respan_proxy.store.transaction import Item, transaction, write
 from respan_proxy.telemetry.spans import Told
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ class Writer:
         self._batch: list[Item] = []
         self._kept = NOTHING
         self._spans = Waiting()
-        self._ingest = Ingest()
+        self._ingest = Ingest(clock)
         self._has_spans = False
         self.settled: list[Callable[[Collection[str]], None]] = []
         """Called after a commit, on the loop, with the ids of the rows that are complete and were written or changed by it."""
@@ -206,6 +206,25 @@ class Writer:
         self._wake()
         done = self._spans.put(told, size_bytes, content)
         return await asyncio.shield(done)
+
+    async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """A small change of what is remembered, in a transaction of its own; returns after its commit. ProxyError 503 when the database
+        cannot be written."""
+        try:
+            return await self._database.run(partial(transaction, work=work))
+        except (sqlite3.Error, OSError, Replaced) as error:
+            raise ProxyError(f"the database {self.path} cannot be written: {error}", status=503) from error
+
+    async def forget(self, trace_ids: Sequence[str], key_id: str | None) -> int:
+        """Forget all that is complete in these traces, as far as it is this key's (None: whosever it is); how many of them there were.
+        ProxyError 503 when the database cannot be written."""
+        await self.barrier()
+        gone: set[str] = set()
+        while True:
+            found, is_more = await self.change(partial(forget, trace_ids=trace_ids, key_id=key_id))
+            gone |= found
+            if not is_more:
+                return len(gone)
 
     async def barrier(self, timeout_s: float = 0.25) -> bool:
         """Wait until everything handed over so far can be read; False when that takes longer than `timeout_s`."""

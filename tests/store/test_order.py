@@ -1,0 +1,163 @@
+"""Whatever comes in whatever order, as often as it likes and in whatever company: the same lines, the same tree."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from respan_proxy.respan.spans import BY_NAME, Row
+from respan_proxy.store.bodies import Packer
+from respan_proxy.store.ingest import Ingest
+from respan_proxy.store.keeping import NOTHING
+from respan_proxy.store.linking import link_rows
+from respan_proxy.store.schema import migrate
+from respan_proxy.store.transaction import Item, write
+from respan_proxy.telemetry.spans import Claim, Told
+from tests.store.spans import AT, call, told
+
+CALLS = ["c1", "c2", "c3"]
+TRACES = ["a" * 32, "b" * 32]
+SPANS = ["s1", "s2", "s3", "s4", "s5"]
+SECONDS = st.integers(0, 4).map(lambda half: AT + half / 2)
+KEYS = st.sampled_from([None, "ours", "ours", "ours", "theirs"])
+RESPONSES = st.sampled_from([None, "r1", "r2"])
+TOKENS = st.sampled_from([(None, None), (10, 5), (10, 5), (20, 5)])
+
+
+@st.composite
+def calls(draw: st.DrawFn, name: str) -> Row:
+    start, tokens = draw(SECONDS), draw(TOKENS)
+    columns: dict[str, Any] = {
+        "organization_key_id": draw(KEYS),
+        "start_time": start,
+        "timestamp": start + draw(st.sampled_from([0.1, 1.0])),
+        "response_id": draw(RESPONSES),
+        "prompt_tokens": tokens[0],
+        "completion_tokens": tokens[1],
+        "customer_identifier": draw(st.sampled_from([None, "of the request"])),
+        "metadata": draw(st.sampled_from([None, {"a": "request"}])),
+    }
+    if draw(st.booleans()):  # came with a traceparent
+        columns |= {"trace_unique_id": draw(st.sampled_from(TRACES)), "span_parent_id": draw(st.sampled_from(SPANS)).ljust(16, "0")}
+    return call(name, **columns)
+
+
+@st.composite
+def spans(draw: st.DrawFn, name: str) -> Told:
+    start, tokens = draw(SECONDS), draw(TOKENS)
+    claim = Claim(
+        log_id=draw(st.sampled_from([None, None, *(name.ljust(32, "0") for name in CALLS)])),
+        response_id=draw(RESPONSES),
+        is_native=draw(st.booleans()),
+        scope=draw(st.sampled_from(["", "library"])),
+        is_generation=draw(st.booleans()),
+    )
+    return told(
+        name,
+        draw(st.sampled_from(TRACES)),
+        parent=draw(st.sampled_from([None, *SPANS])),
+        claim=claim,
+        organization_key_id=draw(KEYS),
+        start_time=start,
+        timestamp=start + draw(st.sampled_from([0.2, 1.5, 3.0])),
+        model="gpt-4.1",
+        prompt_tokens=tokens[0],
+        completion_tokens=tokens[1],
+        customer_identifier=draw(st.sampled_from([None, name])),
+        span_workflow_name=draw(st.sampled_from([None, name])),
+        metadata=draw(st.sampled_from([None, {"a": name, name: 1}])),
+        error_message=f"{name} failed",
+    )
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[list[Row], list[Told]]:
+    rows = [draw(calls(name)) for name in CALLS]
+    told = [draw(spans(name)) for name in SPANS]
+    # The same span once more as it was before it ended.
+    for one in draw(st.lists(st.sampled_from(told), max_size=2, unique_by=id)):
+        early = deepcopy(one)
+        early.row.timestamp = early.row.start_time
+        early.row.customer_email = "only@first.example"
+        early.claim = draw(st.sampled_from([early.claim, Claim(log_id=rows[0].unique_id), Claim()]))
+        told.append(early)
+    return rows, told
+
+
+class Store:
+    """The database as the writer writes to it, without its queue."""
+
+    def __init__(self) -> None:
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        migrate(self.connection, Path("x.db"))
+        self.ingest = Ingest(lambda: AT)
+        self.packer = Packer()
+
+    def rows(self, *rows: Row) -> None:
+        has_spans = self.connection.execute("SELECT 1 FROM span LIMIT 1").fetchone() is not None
+        link = partial(link_rows, by_likeness=True, changed=set()) if has_spans else None
+        batch = [Item(0, replace(row, instance_id="this"), None, 0) for row in rows]
+        assert write(batch, NOTHING, self.packer, link, self.connection) == 0
+
+    def spans(self, *told: Told) -> None:
+        refused, _ = self.ingest.write([(one, "full") for one in deepcopy(told)], self.connection)
+        assert refused == []
+
+    def reads(self) -> tuple[list[Any], list[Any]]:
+        names = ", ".join(BY_NAME)
+        lines = self.connection.execute(f"SELECT {names} FROM log ORDER BY unique_id").fetchall()
+        told = self.connection.execute("SELECT own_id, unique_id, role, enc, facts FROM span ORDER BY own_id").fetchall()
+        self.connection.close()
+        return lines, told
+
+
+Step = tuple[str, Row | Told]
+
+
+@st.composite
+def orders(draw: st.DrawFn, world: tuple[list[Row], list[Told]]) -> list[list[Step]]:
+    """Groups of what comes together: every call begins (or does not) and ends, every span comes, all at least once."""
+    rows, told = world
+    steps: list[Step] = [("end", row) for row in rows] + [("span", one) for one in told]
+    steps += draw(st.lists(st.sampled_from(steps), max_size=4))
+    steps = draw(st.permutations(steps))
+    for row in rows:
+        first = steps.index(("end", row))
+        if draw(st.booleans()):
+            began = replace(row, status="running", timestamp=row.start_time, response_id=None, prompt_tokens=None, completion_tokens=None)
+            began.customer_identifier = began.metadata = None
+            steps.insert(draw(st.integers(0, first)), ("begin", began))
+    groups: list[list[Step]] = [[]]
+    for step in steps:
+        if draw(st.booleans()):
+            groups.append([])
+        groups[-1].append(step)
+    return groups
+
+
+def outcome(groups: Sequence[Sequence[Step]]) -> tuple[list[Any], list[Any]]:
+    store = Store()
+    for group in groups:
+        rows = {step.unique_id: step for _, step in group if isinstance(step, Row)}  # of two that wait, the later is written
+        if rows:
+            store.rows(*rows.values())
+        if told := [step for _, step in group if isinstance(step, Told)]:
+            store.spans(*told)
+    return store.reads()
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_the_order_of_arrival_changes_nothing(data: st.DataObject) -> None:
+    world = data.draw(worlds())
+    rows, told = world
+    straight: list[list[Step]] = [[("end", row)] for row in rows] + [[("span", one)] for one in told]
+    assert outcome(data.draw(orders(world))) == outcome(straight)
