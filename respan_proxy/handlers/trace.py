@@ -74,14 +74,12 @@ class Trace:
 
     def _row(self, exchange: Exchange) -> Row:
         request, endpoint, caller = exchange.request, exchange.endpoint, exchange.caller
-        trace_id, parent_id = exchange.id, None
-        if (header := request.headers.get("traceparent")) is not None and (caller := read_traceparent(header)) is not None:
-            trace_id, parent_id = caller.trace_id, caller.span_id
+        came_with = read_traceparent(request.headers.get("traceparent"))
         return Row(
             unique_id=exchange.id,
-            trace_unique_id=trace_id,
+            trace_unique_id=exchange.id if came_with is None else came_with.trace_id,
             span_unique_id=exchange.id[16:],
-            span_parent_id=parent_id,
+            span_parent_id=None if came_with is None else came_with.span_id,
             span_name=endpoint.name,
             start_time=request.received_at,
             log_type=endpoint.log_type,

@@ -80,6 +80,7 @@ class Waiting:
         self._limit_bytes = limit_bytes
         self._groups: deque[_Group] = deque()
         self._writing: Portion | None = None
+        self._error: ProxyError | None = None
         self.bytes = 0
         self.spans = 0
         self.refused = 0
@@ -90,6 +91,8 @@ class Waiting:
 
     def put(self, told: Sequence[Told], size_bytes: int, content: KeptContent) -> asyncio.Future[int]:
         """The future tells, after the commit, how many of them could not be stored. ProxyError 429 when too much waits already."""
+        if self._error is not None:
+            raise self._error
         if self.bytes and self.bytes + size_bytes > self._limit_bytes:
             self.refused += len(told)
             raise ProxyError(
@@ -136,6 +139,7 @@ class Waiting:
 
     def give_up(self, error: ProxyError) -> int:
         """Nothing more will be written; how many spans are lost, whose senders hear why."""
+        self._error = error
         groups = [group for group, _ in self._writing.of] if self._writing is not None else []
         for group in (*groups, *self._groups):
             if not group.done.done():

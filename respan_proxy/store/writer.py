@@ -70,7 +70,7 @@ _INTERRUPT = (
 @dataclass(frozen=True, slots=True)
 class WriterStatus:
     """What health, metrics and pages say about remembering. `last_error` is None while the database answers; `forgotten` counts
-    the rows, contents and kept values that retention removed."""
+    the rows, contents and kept values that retention removed, `refused_spans` those that were told to come again later."""
 
     queued_rows: int
     queued_bytes: int
@@ -81,6 +81,9 @@ class WriterStatus:
     batches: int
     forgotten: int
     failures: int
+    queued_spans: int
+    written_spans: int
+    refused_spans: int
     last_error: str | None
 
 
@@ -136,6 +139,7 @@ class Writer:
         self._dropped_bodies = 0
         self._dropped_rows = 0
         self._written = 0
+        self._written_spans = 0
         self._batches = 0
         self._forgotten = 0
         self._failures = 0
@@ -203,8 +207,8 @@ class Writer:
         """
         if not told:
             return 0
-        self._wake()
         done = self._spans.put(told, size_bytes, content)
+        self._wake()
         return await asyncio.shield(done)
 
     async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -253,6 +257,9 @@ class Writer:
             batches=self._batches,
             forgotten=self._forgotten,
             failures=self._failures,
+            queued_spans=self._spans.spans,
+            written_spans=self._written_spans,
+            refused_spans=self._spans.refused,
             last_error=self._last_error,
         )
 
@@ -343,8 +350,9 @@ class Writer:
 
     @property
     def _presses(self) -> bool:
-        """Whether what waits is to be written at once, in order: there is much of it, somebody reads, or the end is near."""
-        return self._is_full or bool(self._barriers) or self._closing
+        """Whether what waits is to be written at once, in order: there is much of it, somebody reads, the end is near, or there are spans,
+        whose sender waits, and whose calls should be there before them."""
+        return self._is_full or bool(self._barriers) or self._closing or bool(self._spans)
 
     async def _idle(self) -> None:
         """Wait for work; forget what is old meanwhile, a chunk at a time, stopping as soon as there is work."""
@@ -463,6 +471,7 @@ class Writer:
             return False
         self._has_spans = True
         refused, settled = found
+        self._written_spans += len(portion.told) - len(refused)
         self._spans.written(refused)
         if self._spans:
             self._write_within(0)

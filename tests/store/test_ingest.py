@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from respan_proxy.errors import ProxyError
 from respan_proxy.respan.spans import Content
+from respan_proxy.store.ingest import AT_ONCE, WAITING_BYTES
+from respan_proxy.store.retention import CHUNK_ROWS
 from respan_proxy.store.span_content import raw, said
 from respan_proxy.telemetry.spans import Claim, Said
-from tests.store.spans import TRACE, call, read, told, writing
+from tests.store.spans import AT, TRACE, call, read, told, writing
+
+CANARY = "the canary sings in the coal mine"
 
 
 @pytest.fixture
@@ -80,3 +87,191 @@ async def test_a_span_that_came_before_its_call_stops_being_a_row(path: Path) ->
         writer.finish(call("c"), None)
         assert await writer.barrier(30)
         assert read(path, "SELECT unique_id, trace_unique_id FROM log") == [("c".ljust(32, "0"), TRACE)]
+
+
+async def test_without_content_a_span_brings_neither_what_was_said_nor_its_attributes(path: Path) -> None:
+    async with writing(path) as writer:
+        for number, (content, status) in enumerate([("none", "failed"), ("errors", "success"), ("errors", "failed")]):
+            span = told(f"s{number}", said=Said(input=CANARY), raw={"attributes": CANARY}, error_message=CANARY, status=status)
+            await writer.ingest([span], 1000, content)
+        assert read(path, "SELECT span_name, error_message, enc IS NULL FROM log JOIN span USING (unique_id)") == [
+            ("s0", None, 1),
+            ("s1", None, 1),
+            ("s2", CANARY, 0),
+        ]
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["span-first", "call-first"])
+async def test_a_span_of_a_call_that_may_not_be_logged_brings_no_content(path: Path, is_first: bool) -> None:
+    async with writing(path) as writer:
+        span = told("llm", claim=Claim(log_id="c".ljust(32, "0")), said=Said(input=CANARY), error_message=CANARY, customer_identifier="u1")
+        if is_first:
+            await writer.ingest([span], 1000, "full")
+        writer.finish(call("c", disable_log=True), None)
+        if not is_first:
+            await writer.ingest([span], 1000, "full")
+        assert await writer.barrier(30)
+        assert read(path, "SELECT customer_identifier, error_message FROM log") == [("u1", None)]
+        assert read(path, "SELECT role, enc, data, instr(facts, 'canary') FROM span") == [("call", None, None, 0)]
+
+
+async def test_a_call_that_may_not_be_logged_lets_nothing_of_its_span_reach_the_disk(path: Path) -> None:
+    async with writing(path) as writer:
+        writer.begin(call("c", status="running", disable_log=True))
+        assert await writer.barrier(30)
+        noise = "".join(f"{CANARY}{number} " for number in range(5000))  # more than a page, however well it packs
+        span = told("llm", claim=Claim(log_id="c".ljust(32, "0")), said=Said(input=noise), raw={"kept": noise}, error_message=CANARY)
+        await writer.ingest([span], 1000, "full")
+        assert CANARY.encode() not in b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+async def test_a_key_can_neither_link_to_nor_write_over_what_is_anothers(path: Path) -> None:
+    async with writing(path) as writer:
+        writer.finish(call("c", organization_key_id="theirs"), None)
+        mine = told("llm", claim=Claim(log_id="c".ljust(32, "0")), organization_key_id="ours", customer_identifier="u1")
+        assert await writer.ingest([mine], 1000, "full") == 0
+        forged = told("forged", organization_key_id="ours", status="failed")
+        forged.row.unique_id = "c".ljust(32, "0")
+        same = told("llm", organization_key_id="theirs", customer_identifier="another")
+        same.row.unique_id = mine.row.unique_id
+        assert await writer.ingest([forged, told("fine"), same], 1000, "full") == 2
+        assert read(path, "SELECT organization_key_id, span_name, status, customer_identifier FROM log ORDER BY seq") == [
+            ("theirs", "chat", "success", None),
+            ("ours", "llm", "success", "u1"),
+            (None, "fine", "success", None),
+        ]
+
+
+async def test_a_span_that_comes_again_changes_nothing_and_a_newer_one_replaces_it(path: Path) -> None:
+    async with writing(path) as writer:
+        first = told("step", status="success", customer_identifier="u1")
+        await writer.ingest([first, first], 1000, "full")
+        before = read(path, "SELECT * FROM log"), read(path, "SELECT * FROM span")
+        await writer.ingest([told("step", status="success", customer_identifier="u1")], 1000, "full")
+        assert (read(path, "SELECT * FROM log"), read(path, "SELECT * FROM span")) == before
+        await writer.ingest([told("step", status="failed", timestamp=AT + 2)], 1000, "full")
+        await writer.ingest([first], 1000, "full")
+        assert read(path, "SELECT seq, status, timestamp, customer_identifier FROM log") == [(1, "failed", AT + 2, None)]
+
+
+async def test_spans_that_sqlite_cannot_hold_are_mended_and_those_that_cannot_be_are_told(path: Path) -> None:
+    async with writing(path) as writer:
+        odd = told("odd", said=Said(input="\ud800"), raw={"n": 1 << 70}, prompt_tokens=1 << 70, model="caf\udce9")
+        broken = told("broken", model=object())
+        assert await writer.ingest([told("one"), odd, broken, told("two")], 1000, "full") == 1
+        assert read(path, "SELECT span_name, model, prompt_tokens FROM log ORDER BY seq") == [
+            ("one", None, None),
+            ("odd", "caf?", None),
+            ("two", None, None),
+        ]
+
+
+async def test_while_the_database_is_away_spans_wait_and_beyond_the_bound_are_refused_for_now(path: Path) -> None:
+    async with writing(path, busy_timeout_s=0) as writer:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waits = asyncio.create_task(writer.ingest([told("one")], WAITING_BYTES, "full"))
+        async with asyncio.timeout(30):
+            while not writer.status().failures:
+                await asyncio.sleep(0)
+        with pytest.raises(ProxyError) as refusal:
+            await writer.ingest([told("two")], 1, "full")
+        assert (refusal.value.status, refusal.value.headers["Retry-After"]) == (429, "5")
+        assert (writer.status().queued_spans, writer.status().refused_spans) == (1, 1)
+        assert not waits.done()
+        other.execute("COMMIT")
+        other.close()
+        assert await waits == 0
+        assert await writer.ingest([told("two")], 1, "full") == 0
+        assert writer.status().queued_spans == 0
+
+
+async def test_what_was_taken_is_written_though_its_sender_left(path: Path) -> None:
+    async with writing(path, busy_timeout_s=0) as writer:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waits = asyncio.create_task(writer.ingest([told("one")], 1000, "full"))
+        async with asyncio.timeout(30):
+            while not writer.status().failures:
+                await asyncio.sleep(0)
+        waits.cancel()
+        await asyncio.wait([waits])
+        assert waits.cancelled()
+        other.close()
+    assert read(path, "SELECT span_name FROM log") == [("one",)]
+
+
+async def test_senders_hear_when_the_proxy_stops_before_their_spans_are_written(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with writing(path, busy_timeout_s=0) as writer:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waits = [asyncio.create_task(writer.ingest([told(name)], 1000, "full")) for name in ("one", "two")]
+        async with asyncio.timeout(30):
+            while not writer.status().failures:
+                await asyncio.sleep(0)
+    other.close()
+    for one in waits:
+        with pytest.raises(ProxyError) as refusal:
+            await one
+        assert refusal.value.status == 503
+    assert "2 spans could not be written" in caplog.text
+    with pytest.raises(ProxyError):
+        await writer.ingest([told("late")], 1000, "full")
+
+
+async def test_many_spans_are_written_without_anybody_pressing(path: Path) -> None:
+    async with writing(path) as writer:
+        async with asyncio.timeout(30):
+            assert await writer.ingest([told(f"s{number}.") for number in range(3 * AT_ONCE + 1)], 1_000_000, "full") == 0
+        assert read(path, "SELECT count(*) FROM span") == [(3 * AT_ONCE + 1,)]
+
+
+async def test_a_row_that_comes_among_many_spans_does_not_wait_for_all_of_them(path: Path) -> None:
+    async with writing(path) as writer:
+        spans = asyncio.create_task(writer.ingest([told(f"s{number}.") for number in range(20 * AT_ONCE)], 1_000_000, "full"))
+        async with asyncio.timeout(30):
+            while not writer.status().written_spans:
+                await asyncio.sleep(0)
+        writer.finish(call("c"), None)
+        assert await writer.barrier(30)
+        assert not spans.done()
+        assert await spans == 0
+        assert read(path, "SELECT count(*) FROM log") == [(20 * AT_ONCE + 1,)]
+
+
+async def test_who_wants_to_know_hears_of_rows_that_are_complete(path: Path) -> None:
+    async with writing(path) as writer:
+        heard: list[set[str]] = []
+        writer.settled.append(lambda ids: heard.append(set(ids)))
+        row = call("c", status="running")
+        writer.begin(row)
+        assert await writer.barrier(30)
+        span = told("llm", claim=Claim(log_id=row.unique_id))
+        await writer.ingest([span], 1000, "full")
+        assert heard == []
+        row.status = "success"
+        writer.finish(row, None)
+        assert await writer.barrier(30)
+        step = told("step")
+        await writer.ingest(
+            [step, told("llm", claim=Claim(log_id=row.unique_id), customer_identifier="late", timestamp=AT + 2)], 1000, "full"
+        )
+        assert heard == [{row.unique_id}, {row.unique_id, step.row.unique_id}]
+
+
+async def test_a_trace_is_forgotten_whole_and_nothing_else(path: Path) -> None:
+    async with writing(path) as writer:
+        writer.finish(call("c"), Content(request_body=b"{}"))
+        writer.finish(call("d", organization_key_id="theirs", trace_unique_id=TRACE), Content(request_body=b"{}"))
+        writer.finish(call("e", status="running", trace_unique_id=TRACE), None)
+        beside = told("other", "f" * 32, claim=Claim(log_id="c".ljust(32, "0")))
+        steps = [told(f"s{number}.", organization_key_id="ours") for number in range(2 * CHUNK_ROWS)]
+        await writer.ingest([told("llm", parent="step", claim=Claim(log_id="c".ljust(32, "0"))), beside, *steps], 1000, "full")
+        await writer.ingest([told("elsewhere", "b" * 32)], 1000, "full")
+        assert await writer.forget([TRACE, "no such trace"], "ours") == 1
+        assert read(path, "SELECT count(*) FROM log") == [(4,)]
+        assert await writer.forget([TRACE, "no such trace"], None) == 1
+        assert await writer.forget([TRACE], "ours") == 0
+        assert read(path, "SELECT span_name, status FROM log ORDER BY seq") == [("chat", "running"), ("elsewhere", "success")]
+        for table, left in (("body", 0), ("span", 1), ("linked", 0)):
+            assert read(path, f"SELECT count(*) FROM {table}") == [(left,)]

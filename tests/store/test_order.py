@@ -104,7 +104,7 @@ class Store:
     def rows(self, *rows: Row) -> None:
         has_spans = self.connection.execute("SELECT 1 FROM span LIMIT 1").fetchone() is not None
         link = partial(link_rows, by_likeness=True, changed=set()) if has_spans else None
-        batch = [Item(0, replace(row, instance_id="this"), None, 0) for row in rows]
+        batch = [Item(0, replace(row, instance_id="this"), None, 0, 0.0) for row in rows]
         assert write(batch, NOTHING, self.packer, link, self.connection) == 0
 
     def spans(self, *told: Told) -> None:

@@ -108,6 +108,55 @@ def test_a_running_call_is_never_forgotten(connection: sqlite3.Connection) -> No
     assert counts(connection)[0] == 1
 
 
+def add_spans(connection: sqlite3.Connection, count: int, *, age_s: float, size: int = 100) -> None:
+    """Each with a row of its own."""
+    add(connection, count, age_s=age_s)
+    connection.execute("DELETE FROM body WHERE seq IN (SELECT seq FROM log ORDER BY seq DESC LIMIT ?)", (count,))
+    connection.execute(
+        "INSERT INTO span (own_id, unique_id, role, trace_id, span_id, ended_at, facts, enc, data)"
+        " SELECT unique_id, unique_id, 'row', 't', unique_id, timestamp, '{}', 'zstd/span1', randomblob(?)"
+        " FROM log ORDER BY seq DESC LIMIT ?",
+        (size, count),
+    )
+
+
+def of_spans(connection: sqlite3.Connection) -> tuple[int, int]:
+    [(spans, contents)] = connection.execute("SELECT count(*), count(data) FROM span").fetchall()
+    return spans, contents
+
+
+def test_spans_go_with_their_rows(connection: sqlite3.Connection) -> None:
+    add_spans(connection, CHUNK_ROWS + 5, age_s=31 * DAY_S)
+    add_spans(connection, 3, age_s=29 * DAY_S)
+    connection.execute("INSERT INTO linked (unique_id, own) VALUES ('r1', '{}')")
+    prune_all(connection, Retention(max_age_s=30 * DAY_S))
+    assert counts(connection) == (3, 0)
+    assert of_spans(connection) == (3, 3)
+    assert connection.execute("SELECT count(*) FROM linked").fetchone() == (0,)
+
+
+def test_content_of_spans_may_go_earlier_than_their_rows(connection: sqlite3.Connection) -> None:
+    add_spans(connection, 5, age_s=8 * DAY_S)
+    add(connection, 2, age_s=8 * DAY_S)
+    add_spans(connection, 3, age_s=1 * DAY_S)
+    prune_all(connection, Retention(max_age_s=30 * DAY_S, bodies_max_age_s=7 * DAY_S))
+    assert counts(connection) == (10, 0)
+    assert of_spans(connection) == (8, 3)
+
+
+def test_beyond_the_size_the_oldest_content_goes_be_it_of_calls_or_of_spans(connection: sqlite3.Connection) -> None:
+    add(connection, CHUNK_ROWS, age_s=4 * DAY_S, size=4000)
+    add_spans(connection, CHUNK_ROWS, age_s=3 * DAY_S, size=4000)
+    add(connection, CHUNK_ROWS, age_s=2 * DAY_S, size=4000)
+    limit = used_bytes(connection) - CHUNK_ROWS * 6000
+    prune_all(connection, Retention(max_bytes=limit))
+    assert counts(connection) == (3 * CHUNK_ROWS, CHUNK_ROWS)
+    assert of_spans(connection) == (CHUNK_ROWS, 0)
+    prune_all(connection, Retention(max_bytes=100_000))
+    assert counts(connection)[1] == 0
+    assert connection.execute("SELECT count(*) FROM span LEFT JOIN log USING (unique_id) WHERE log.seq IS NULL").fetchone() == (0,)
+
+
 async def test_the_writer_forgets_when_it_is_idle(tmp_path: Path) -> None:
     async with Writer(tmp_path / "x.db") as writer:
         writer.finish(Row("old", status="success", timestamp=NOW - 31 * DAY_S), Content(request_body=b"{}"))

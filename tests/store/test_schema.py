@@ -48,3 +48,15 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(connection: sqlite
     assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'half'").fetchall() == []
     assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     connection.close()
+
+
+def test_a_database_from_before_there_were_spans_keeps_its_calls_and_takes_spans(connection: sqlite3.Connection) -> None:
+    for migration in MIGRATIONS[:2]:
+        migration(connection)
+    connection.execute("PRAGMA user_version = 2")
+    connection.execute("ALTER TABLE log DROP COLUMN environment_tag")
+    connection.execute("INSERT INTO log (unique_id, model, status) VALUES ('one', 'gpt-4.1', 'success')")
+    migrate(connection, Path("x.db"))
+    assert connection.execute("SELECT unique_id, model, environment_tag FROM log").fetchall() == [("one", "gpt-4.1", None)]
+    assert connection.execute("SELECT count(*) FROM span JOIN linked USING (unique_id)").fetchone() == (0,)
+    connection.close()
