@@ -19,6 +19,7 @@ Floors: a module imports only from floors below its own, and packages of one flo
      6  upstream  images  tokens    to providers, to images by URL, to commands     I/O
         echo  store                 a built-in provider, a file                     I/O
         handlers                    one behaviour per file; no sockets, no SQL
+        exports                     to collectors of OpenTelemetry              I/O
      5  policy                      decides: routing, credentials                   pure
      4  exchange                    the values that handlers share, and the chain
      3  respan  config              the Respan contract; the options                pure

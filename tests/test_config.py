@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from respan_proxy.config import Config, Listen, Provider, digest, parse, parse_env_file
+from respan_proxy.config import Config, Export, Listen, Provider, digest, parse, parse_env_file
 from respan_proxy.config.document import example, tables
+from respan_proxy.config.export_tables import EXPORT
 from respan_proxy.config.kinds import Unfit, literal, parse_listen
 from respan_proxy.config.options import CUSTOMER, DEPLOYMENT, GROUP, KEYS, OPTIONS, PROFILES, PROVIDER, ROUTE, Option, default_of
 from respan_proxy.config.parsing import default_database
@@ -73,6 +74,7 @@ def test_example_uncommented_shows_every_option_of_keys_and_providers() -> None:
     exclude = "key and token_command exclude each other"
     assert set(shown["providers"]["openai"]) == {option.name for option in PROVIDER} - {"token_command"} | {"deployments"}, exclude
     assert set(shown["providers"]["openai"]["deployments"][0]) == {option.name for option in DEPLOYMENT}
+    assert set(shown["export"][0]) == {option.name for option in EXPORT}
     assert set(shown["routes"]["gpt-*"]) == {option.name for option in ROUTE}
     assert set(shown["customers"]["*"]) == {option.name for option in CUSTOMER}
     assert set(shown["groups"]["everyday"]) == {option.name for option in GROUP}
@@ -94,8 +96,99 @@ def test_documentation_has_the_tables_of_options() -> None:
 def test_every_option_says_why_in_one_line() -> None:
     assert all(
         option.why and "\n" not in option.why and len(option.why) <= 120
-        for option in (*OPTIONS, *KEYS, *CUSTOMER, *ROUTE, *GROUP, *DEPLOYMENT, *PROVIDER)
+        for option in (*OPTIONS, *KEYS, *EXPORT, *CUSTOMER, *ROUTE, *GROUP, *DEPLOYMENT, *PROVIDER)
     )
+
+
+# passing on
+
+
+def exports_of(*tables: dict[str, Any], **environ: str) -> tuple[Export, ...]:
+    return parse({"export": list(tables)}, environ).exports
+
+
+@pytest.mark.parametrize(
+    ("preset", "environ", "endpoint", "headers"),
+    [
+        (
+            "langfuse",
+            {"LANGFUSE_PUBLIC_KEY": "pk-1", "LANGFUSE_SECRET_KEY": "sk-1"},
+            "https://cloud.langfuse.com/api/public/otel/v1/traces",
+            {"Authorization": "Basic cGstMTpzay0x", "x-langfuse-ingestion-version": "4"},
+        ),
+        ("phoenix", {}, "http://localhost:6006/v1/traces", {}),
+        (
+            "phoenix",
+            {"PHOENIX_API_KEY": "p-1", "PHOENIX_COLLECTOR_ENDPOINT": "https://phoenix.example/"},
+            "https://phoenix.example/v1/traces",
+            {"Authorization": "Bearer p-1"},
+        ),
+        ("jaeger", {}, "http://localhost:4318/v1/traces", {}),
+        ("tempo", {}, "http://localhost:4318/v1/traces", {}),
+        ("respan", {"RESPAN_API_KEY": "r-1"}, "https://api.respan.ai/api/v2/traces", {"Authorization": "Bearer r-1"}),
+    ],
+)
+def test_a_preset_knows_the_place_and_the_form_of_the_key(
+    preset: str, environ: dict[str, str], endpoint: str, headers: dict[str, str]
+) -> None:
+    (export,) = exports_of({"preset": preset}, **environ)
+    assert (export.name, export.endpoint, dict(export.headers)) == (preset, endpoint, headers)
+    assert (export.encoding, export.compression, export.content) == ("protobuf", "gzip", "none")
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "endpoint"),
+    [
+        ("langfuse", "http://localhost:3000", "http://localhost:3000/api/public/otel/v1/traces"),
+        ("langfuse", "http://localhost:3000/api/public/otel/", "http://localhost:3000/api/public/otel/v1/traces"),
+        ("langfuse", "http://localhost:3000/api/public/otel/v1/traces", "http://localhost:3000/api/public/otel/v1/traces"),
+        ("respan", "http://127.0.0.1:7776/api", "http://127.0.0.1:7776/api/v2/traces"),
+        (None, "http://collector:4318", "http://collector:4318/v1/traces"),
+        (None, "https://otel.example/some/path", "https://otel.example/some/path"),
+    ],
+)
+def test_an_endpoint_is_completed_where_it_is_a_beginning(preset: str | None, given: str, endpoint: str) -> None:
+    table = {"name": "ours", "endpoint": given, "headers": {"Authorization": "Bearer k"}} | ({"preset": preset} if preset else {})
+    assert exports_of(table)[0].endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    ("tables", "complaint"),
+    [
+        ([{"preset": "langfuse"}], 'export[1].preset: found "langfuse" without LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY, expected'),
+        ([{"preset": "respan"}], 'export[1].preset: found "respan" without RESPAN_API_KEY, expected RESPAN_API_KEY in the environment'),
+        ([{"name": "a"}], "export[1].endpoint: found nothing, expected an http:// or https:// URL"),
+        ([{"endpoint": "http://a"}], "export[1].name: found nothing, expected a name for the export"),
+        ([{"preset": "phoenix", "encoding": "json"}], "export[1].encoding: found a string 'json', expected \"protobuf\""),
+        (
+            [{"preset": "phoenix"}, {"preset": "phoenix"}],
+            "export[2].name: found a string 'phoenix', expected a name that no other export has",
+        ),
+        ([{"preset": "grafana"}], 'export[1].preset: found a string \'grafana\', expected one of "langfuse", "phoenix"'),
+        ([{"preset": "phoenix", "headers": {"X": "env:NOT_SET"}}], "export[1].headers.X: found a string 'env:NOT_SET', expected the name"),
+        ([{"preset": "phoenix", "heders": {}}], "export[1].heders: found an unknown key, expected a known key; did you mean headers?"),
+    ],
+)
+def test_an_export_with_a_mistake_is_refused_naming_key_found_and_expected(tables: list[dict[str, Any]], complaint: str) -> None:
+    problems = problems_of({"export": tables})
+    assert len(problems) == 1
+    assert complaint in problems[0]
+
+
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_it() -> None:
+    (problem,) = problems_of({"export": [{"preset": "respan"}]}, {"RESPAN_API_KEY": "se cret"})
+    assert "RESPAN_API_KEY" in problem
+    assert "cret" not in problem
+
+
+def test_headers_of_ones_own_stand_over_a_presets() -> None:
+    (export,) = exports_of({"preset": "langfuse", "headers": {"authorization": "Basic mine", "x-langfuse-ingestion-version": "5"}})
+    assert export.headers == {"authorization": "Basic mine", "x-langfuse-ingestion-version": "5"}
+
+
+def test_strings_in_tables_may_come_from_the_environment_too() -> None:
+    table = {"base_url": "http://gpu.internal:8000", "headers": {"X-Team": "env:TEAM", "X-Plain": "yes"}}
+    assert provider_of("ours", table, TEAM="search").headers == {"X-Team": "search", "X-Plain": "yes"}
 
 
 # values
@@ -242,6 +335,7 @@ def test_an_unknown_variable_of_ours_is_a_mistake_too() -> None:
         {"providers": {"openai": {"key": "sec ret-secret"}}},
         {"providers": {"openai": {"headers": {"X": "secret\n"}}}},
         {"providers": {"openai": {"headers": "secret"}}},
+        {"export": [{"preset": "phoenix", "headers": {"X": "secret\n"}}]},
         {"providers": {"openai": {"proxy": "ftp://user:secret@x"}}},
     ],
 )
@@ -254,6 +348,7 @@ def test_no_representation_of_the_configuration_shows_a_secret() -> None:
         {
             "keys": [{"name": "me", "key": "our-secret"}],
             "providers": {"openai": {"key": "their-secret", "headers": {"X": "header-secret"}}},
+            "export": [{"preset": "phoenix", "headers": {"X": "header-secret"}}],
         },
         {},
     )

@@ -27,6 +27,7 @@ FLOOR = {
     "echo": 6,
     "store": 6,
     "handlers": 6,
+    "exports": 6,
     "server": 7,
     "app": 8,
     "cli": 9,
@@ -38,7 +39,7 @@ IMPURE = {"aiohttp", "aiosqlite", "asyncio", "os", "random", "secrets", "socket"
 # Who alone may import what.
 OWNERS = {
     "aiohttp.web": {"server", "app"},
-    "aiohttp": {"server", "app", "upstream", "images", "echo"},
+    "aiohttp": {"server", "app", "upstream", "images", "echo", "exports"},
     "aiosqlite": {"store"},
     "sqlite3": {"store"},
     "cachetools": {"handlers", "policy"},

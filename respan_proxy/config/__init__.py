@@ -2,6 +2,7 @@
 
 from respan_proxy.config.balancing import Breaker, Group, Member, Pick
 from respan_proxy.config.dotenv import parse_env_file
+from respan_proxy.config.exports import Export
 from respan_proxy.config.parsing import parse
 from respan_proxy.config.values import (
     ANYTHING,
@@ -40,6 +41,7 @@ __all__ = [
     "Config",
     "Deployment",
     "Echo",
+    "Export",
     "Faults",
     "Group",
     "Images",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from textwrap import fill
 
+from respan_proxy.config.export_tables import EXPORT
 from respan_proxy.config.kinds import literal
 from respan_proxy.config.options import (
     CUSTOMER,
@@ -53,6 +54,11 @@ _HEAD = """\
 _KEYS_HEAD = """\
 # Keys of our own. With none, everybody on this machine gets in with any key; with one, only they do. One table per key.
 # Instead of these tables, in a variable: RESPAN_PROXY_KEYS=name:key[:environment],...
+"""
+
+_EXPORT_HEAD = """\
+# Collectors of OpenTelemetry that every call and every span is passed on to, beside our own database. One table per collector.
+# Prompts and answers stay here unless content = "full" says otherwise. docs/recipes/exports.md tells more.
 """
 
 _CUSTOMERS = """\
@@ -106,6 +112,7 @@ def example(*, commented: bool = False) -> str:
             lines += [f"# {_why(option)}", f"{mark}{option.name} = {option.kind.write(default_of(option))}"]
         parts.append("\n".join(lines) + "\n")
     parts.append(_KEYS_HEAD + "# [[keys]]\n" + _samples(KEYS))
+    parts.append(_EXPORT_HEAD + "# [[export]]\n" + _samples(EXPORT))
     parts.append(_CUSTOMERS + _samples(CUSTOMER))
     parts.append(_MODELS)
     parts.append(_ROUTES + _samples(ROUTE))
@@ -123,6 +130,7 @@ def tables() -> str:
         rows = [(option, option.kind.write(default_of(option))) for option in in_section(section)]
         parts.append(f"### `[{section}]`: {_SECTION_WHY[section]}\n\n" + _rows(rows))
     parts.append("### `[[keys]]`: keys of our own\n\n" + _rows([(option, option.default) for option in KEYS]))
+    parts.append("### `[[export]]`: collectors that spans are passed on to\n\n" + _rows([(option, option.default) for option in EXPORT]))
     parts.append('### `[customers."GLOB"]`: what each customer may take\n\n' + _rows([(option, option.default) for option in CUSTOMER]))
     parts.append('### `[routes."GLOB"]`: what holds for calls of a model\n\n' + _rows([(option, option.default) for option in ROUTE]))
     parts.append("### `[groups.NAME]`: models that share calls\n\n" + _rows([(option, option.default) for option in GROUP]))

@@ -420,6 +420,7 @@ PROFILES = (
 SECTIONS = (
     *dict.fromkeys(option.section for option in OPTIONS),
     "keys",
+    "export",
     "customers",
     "models",
     "routes",

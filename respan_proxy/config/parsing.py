@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from respan_proxy.config.balancing import Group
+from respan_proxy.config.export_tables import exports
 from respan_proxy.config.kinds import Unfit
 from respan_proxy.config.options import CUSTOMER, FLAT, GROUP, KEYS, OPTIONS, PROFILES, ROUTE, SECTIONS, Option, in_section
 from respan_proxy.config.provider_tables import PREFIX, ProviderTables, dormant
@@ -83,6 +84,7 @@ class _Parser:
         config = replace(
             config,
             keys=self._keys(),
+            exports=exports(self.reader, self._rows("export")),
             customers=self._customers(),
             models=self._models(),
             routes=self._routes(),

@@ -42,15 +42,16 @@ class Reader:
         if option.name not in table:
             return None
         found = table[option.name]
-        if isinstance(found, str) and found.startswith("env:"):
-            variable = found[4:].strip()
+        if isinstance(found, Mapping) and (found := self._members(found, where)) is None:
+            return None
+        if (variable := _variable(found)) is not None:
             if not self.environ.get(variable):
                 if row is not None and option.name == "key":
                     self.warnings.append(
                         f"{row.name}: {where} names the variable {variable}, which is not set; calls to it need a caller's key"
                     )
                 else:
-                    self.complain(where, found, f"the name of a variable that is set ({variable} is not)")
+                    self._complain_of_unset(where, variable)
                 return None
             found = self.environ[variable]
         try:
@@ -59,6 +60,17 @@ class Reader:
             member, value, expected = unfit.args or ("", found, option.kind.expected)
             self.complain(f"{where}.{member}" if member else where, value, expected, kind=option.kind)
             return None
+
+    def _members(self, table: Mapping[str, Any], where: str) -> Mapping[str, Any] | None:
+        """A table with the values of the variables that its strings name; None when one of them is not set."""
+        named = {name: variable for name, value in table.items() if (variable := _variable(value)) is not None}
+        unset = {name: variable for name, variable in named.items() if not self.environ.get(variable)}
+        for name, variable in unset.items():
+            self._complain_of_unset(f"{where}.{quoted(name)}", variable)
+        return None if unset else {**table, **{name: self.environ[variable] for name, variable in named.items()}}
+
+    def _complain_of_unset(self, where: str, variable: str) -> None:
+        self.complain(where, f"env:{variable}", f"the name of a variable that is set ({variable} is not)")
 
     def unknown(self, table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
         for key in table:
@@ -83,6 +95,11 @@ class Reader:
 
     def first(self, variables: Iterable[str]) -> str | None:
         return next((self.environ[name] for name in variables if self.environ.get(name)), None)
+
+
+def _variable(value: object) -> str | None:
+    """The variable that a value of the file stands for: "env:NAME"."""
+    return value[4:].strip() if isinstance(value, str) and value.startswith("env:") else None
 
 
 def variable_name(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from respan_proxy.config.balancing import MAX_WAIT_S, Breaker, Group, Pick
+from respan_proxy.config.exports import Export
 from respan_proxy.config.faults import Fault
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import NOTHING, Globs
@@ -476,6 +477,7 @@ class Config:
     echo: Echo = Echo()
     log: Log = Log()
     keys: tuple[Key, ...] = ()
+    exports: tuple[Export, ...] = ()
     customers: Mapping[str, Allowance] = field(default_factory=dict)
     """By globs on `customer_identifier`; each customer has the whole of it."""
     models: Mapping[str, str] = field(default_factory=dict)

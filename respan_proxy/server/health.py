@@ -52,6 +52,7 @@ def _ready(house: House, request: web.BaseRequest) -> web.Response:
             "by_endpoint": counters.by_endpoint,
         },
         "spans": asdict(house.telemetry.counters),
+        "exports": house.exports(),
         "resting": [rest.told() for rest in house.breaker.rests(time.monotonic()) if not rest.is_brought],
         "limits": house.spending.told(house.config, amounts=_reads_all(house, request)),
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from aiohttp import web
 
@@ -25,14 +26,23 @@ from respan_proxy.server.rest.resource import Store
 class House:
     """Owns nothing but the gateway; `address`, and `beside` of the second one, are set once it listens."""
 
-    def __init__(self, config: Config, store: Store, spending: Spending, breaker: Breaker, compose: Callable[[Config], Next]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        spending: Spending,
+        breaker: Breaker,
+        exports: Callable[[], Mapping[str, Any]],
+        compose: Callable[[Config], Next],
+    ) -> None:
         self.config = config
         self.store = store
         self.spending = spending
         self.breaker = breaker
+        self.exports = exports
         self.writer = store.writer
         self.queries = store.queries
-        self.telemetry = Telemetry(store.writer)
+        self.telemetry = Telemetry(store.writer, store.writer.instance_id)
         self.started_at = time.time()
         self.address: Listen = config.listen
         self.beside: list[Listen] = []

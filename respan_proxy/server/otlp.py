@@ -23,7 +23,7 @@ from respan_proxy.server.reading import read_body, skip_body
 from respan_proxy.telemetry import otlp
 from respan_proxy.telemetry.otlp_answers import refusal, success
 from respan_proxy.telemetry.otlp_received import Received
-from respan_proxy.telemetry.spans import Told
+from respan_proxy.telemetry.spans import MARK, Told
 from respan_proxy.telemetry.vocabularies import tell
 
 log = logging.getLogger(__name__)
@@ -60,9 +60,11 @@ class Counters:
 class Telemetry:
     """One for the whole proxy. Large bodies are read one at a time: a stream shares the interpreter with one of them at the most."""
 
-    def __init__(self, writer: Ingests) -> None:
+    def __init__(self, writer: Ingests, mark: str | None = None) -> None:
+        """`mark`: the id of this process, by which it knows spans that it passed on itself."""
         self.counters = Counters()
         self._writer = writer
+        self._mark = mark
         self._turn = asyncio.Lock()
 
     async def answer(self, request: web.BaseRequest, path: str, config: Config, listen: Listen) -> web.Response | None:
@@ -121,14 +123,14 @@ class Telemetry:
 
     async def _told(self, body: bytes, encoding: str, caller: Caller) -> tuple[Received, list[Told]]:
         if len(body) <= INLINE_BYTES and otlp.is_ready(encoding):
-            return _tell(body, encoding, caller)
+            return _tell(body, encoding, caller, self._mark)
         async with self._turn:
-            return await asyncio.to_thread(_tell, body, encoding, caller)
+            return await asyncio.to_thread(_tell, body, encoding, caller, self._mark)
 
 
-def _tell(body: bytes, encoding: str, caller: Caller) -> tuple[Received, list[Told]]:
+def _tell(body: bytes, encoding: str, caller: Caller, mark: str | None) -> tuple[Received, list[Told]]:
     received = otlp.read(body, encoding)
-    return received, [tell(span, caller) for span in received.spans]
+    return received, [tell(span, caller) for span in received.spans if mark is None or span.source.resource.get(MARK) != mark]
 
 
 def _admitted(request: web.BaseRequest, config: Config, listen: Listen) -> Caller:

@@ -34,7 +34,7 @@ _UNKNOWN_HERE: dict[str, Any] = {
 
 def whole(found: Found) -> dict[str, Any]:
     """One call with all that is known of it. Beside Respan's fields ours: headers, the request as sent, and each frame with its time."""
-    row = _columns(found) | _UNKNOWN_HERE | _content(found)
+    row = _columns(found) | _UNKNOWN_HERE | content_of(found)
     kept = found.kept
     if kept is not None:
         row["request_headers"] = kept.request_headers
@@ -50,7 +50,7 @@ def brief(found: Found, wanted: frozenset[str] = frozenset()) -> dict[str, Any]:
     """One call as a line of a list: its columns, and of what was said the fields that are wanted."""
     row = _columns(found)
     if found.kept is not None:
-        row |= {name: value for name, value in _content(found).items() if name in wanted}
+        row |= {name: value for name, value in content_of(found).items() if name in wanted}
     return row
 
 
@@ -64,7 +64,8 @@ def _columns(found: Found) -> dict[str, Any]:
     return row
 
 
-def _content(found: Found) -> dict[str, Any]:
+def content_of(found: Found) -> dict[str, Any]:
+    """Respan's content fields of a call, out of what was kept of it; all None where nothing was."""
     kept = found.kept
     if kept is None:
         return dict.fromkeys(CONTENT_FIELDS)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from respan_proxy.respan.spans import Row
+
+# On the resource of everything we pass on: the process that did. What comes back to it with this is its own, and is not taken again.
+MARK: Final = "respan.proxy.instance"
 
 
 @dataclass(slots=True)
@@ -100,6 +103,17 @@ class Told:
     said: Said
     raw: dict[str, Any]
     claim: Claim
+
+
+@dataclass(slots=True)
+class Remembered:
+    """A row read back to be passed on. `said`: what was said, where it was kept and is wanted. `raw`: the app's span that the row is, in
+    the form of `Told.raw`. `parent_id`: the span that the row hangs on, where that is not the one it names."""
+
+    row: Row
+    said: Said | None = None
+    raw: Mapping[str, Any] | None = None
+    parent_id: str | None = None
 
 
 def row_id(trace_id: str, span_id: str, key_id: str | None) -> str:

@@ -115,6 +115,7 @@ class FakeProvider:
         self.received: list[Received] = []
         self.listed: list[Received] = []
         self.lists: Callable[[Received], Answer] = recorded
+        self.unscripted: Callable[[Received], Answer] = recorded
         self.connections: set[_Connection] = set()
         self.opened = 0
         self._script: deque[Answer | Callable[[Received], Answer]] = deque()
@@ -164,7 +165,7 @@ class FakeProvider:
         else:
             self.received.append(request)
             self._arrivals.put_nowait(request)
-            answer = self._script.popleft() if self._script else recorded
+            answer = self._script.popleft() if self._script else self.unscripted
         task = asyncio.get_running_loop().create_task(connection.answer(request, answer(request) if callable(answer) else answer))
         self._tasks.add(task)
         task.add_done_callback(self._finished)

@@ -1,0 +1,67 @@
+"""What of a span quotes the conversation, and the span without it.
+
+Attributes of apps have names of their own, so that a list of known ones is not enough: a text under a name with a word like "input" or
+"prompt" in it stays here. Numbers and booleans (token counts, flags) always go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Final
+
+from respan_proxy.telemetry.spans import Event, Span
+
+# Words in the names of what was said: of all generations of the GenAI conventions, traceloop, OpenInference, the Vercel AI SDK, MLflow,
+# Langfuse and Respan, and what programs call such things.
+_QUOTING: Final = frozenset(
+    {
+        *("input", "inputs", "output", "outputs", "prompt", "prompts", "completion", "completions", "message", "messages", "content"),
+        *("contents", "text", "texts", "body", "query", "question", "answer", "response", "result", "results", "arguments", "args"),
+        *("kwargs", "parameters", "variables", "document", "documents", "functions", "tools", "calls", "instructions", "definitions"),
+        *("format", "schema", "stacktrace", "reasoning", "thinking", "transcript", "history", "statement", "description"),
+    }
+)
+# Names with such a word whose value quotes nothing.
+_HARMLESS: Final = frozenset(
+    {
+        "gen_ai.prompt.name",
+        "gen_ai.prompt.version",
+        "gen_ai.output.type",
+        "gen_ai.request.reasoning.level",
+        "gen_ai.response.id",
+        "gen_ai.response.model",
+        "gen_ai.response.finish_reasons",
+        "traceloop.prompt.key",
+        "traceloop.prompt.version",
+        "llm.response.model",
+        "ai.response.id",
+        "ai.response.model",
+        "ai.response.finishReason",
+    }
+)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+
+
+def without_content(span: Span) -> Span:
+    """The span without what was said: no text or list under a name that may quote, nor the texts of its errors (their types stay)."""
+    return replace(
+        span,
+        attributes=_harmless(span.attributes),
+        events=[Event(event.name, event.at_ns, _harmless(event.attributes)) for event in span.events],
+        links=[replace(link, attributes=_harmless(link.attributes)) for link in span.links],
+        status_message="",
+    )
+
+
+def _harmless(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attributes.items() if isinstance(value, int | float) or not may_quote(name)}
+
+
+# Programs could send any number of names.
+@lru_cache(maxsize=4096)
+def may_quote(name: str) -> bool:
+    """Whether the text of an attribute called `name` may be out of the conversation."""
+    return name not in _HARMLESS and not _QUOTING.isdisjoint(word.lower() for word in _WORD.findall(name))
