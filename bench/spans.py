@@ -20,9 +20,15 @@ from bench.fake_provider import PACE_S, PACED_CHUNKS, SENTENCE
 
 SPANS = 200
 STREAMS = 25  # each with a chunk every 50 ms: together one every 2 ms
-BATCHES_PER_ROUND = 4
+BATCHES = 4
 
-ENCODINGS = ("JSON", "JSON, gzip", "protobuf", "protobuf, gzip")
+PATH = "/api/v2/traces"
+# By name: the headers that say so.
+ENCODINGS = {
+    f"{name}{', gzip' if coding else ''}": f"Content-Type: {kind}\r\n{coding}"
+    for name, kind in (("JSON", "application/json"), ("protobuf", "application/x-protobuf"))
+    for coding in ("", "Content-Encoding: gzip\r\n")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +103,29 @@ def _protobuf() -> ExportTraceServiceRequest:
 _PROTOBUF = _protobuf()
 
 
-def batch(encoding: str) -> bytes:
-    """A whole HTTP request of `SPANS` spans of one trace, all of them new."""
+def body(encoding: str) -> bytes:
+    """`SPANS` spans of one trace, all of them new."""
     trace = os.urandom(16)
     ids = [os.urandom(8) for _ in _SPANS]
     if encoding.startswith("JSON"):
         parent = {"traceId": trace.hex(), "parentSpanId": ids[0].hex()}
         spans = [{"spanId": own.hex(), **parent, **span} for own, span in zip(ids, _SPANS, strict=True)]
         resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "bench"}}]}
-        body = json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}).encode()
-        kind = "application/json"
+        told = json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}).encode()
     else:
         whole = ExportTraceServiceRequest()
         whole.CopyFrom(_PROTOBUF)
         for own, span in zip(ids, whole.resource_spans[0].scope_spans[0].spans, strict=True):
             span.trace_id, span.span_id, span.parent_span_id = trace, own, ids[0]
-        body, kind = whole.SerializeToString(), "application/x-protobuf"
-    coding = ""
-    if encoding.endswith("gzip"):
-        body, coding = gzip.compress(body, 6), "Content-Encoding: gzip\r\n"
-    head = f"POST /api/v2/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n{coding}Content-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+        told = whole.SerializeToString()
+    return gzip.compress(told, 6) if encoding.endswith("gzip") else told
+
+
+def batch(encoding: str) -> bytes:
+    """A whole HTTP request with them."""
+    told = body(encoding)
+    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n{ENCODINGS[encoding]}Content-Length: {len(told)}\r\n\r\n"
+    return head.encode() + told
 
 
 class _Stream(asyncio.Protocol):
@@ -178,21 +186,21 @@ async def _post(port: int, requests: Sequence[bytes]) -> list[float]:
 
 
 async def measure(port: int, cpu_s: Callable[[], float], stream: bytes, rounds: int) -> list[Figures]:
-    """`stream` is a request for a paced stream; medians over `rounds`."""
-    found = []
+    """`stream` is a request for a paced stream; medians over `rounds`, in each of which every encoding has its turn."""
+    stalls, still, answered, rates = ({encoding: list[float]() for encoding in ENCODINGS} for _ in range(4))
     for encoding in ENCODINGS:
-        stalls, still, answered, rates = [], [], [], []
         await _post(port, [batch(encoding)])
-        for _ in range(rounds):
-            requests = [batch(encoding) for _ in range(BATCHES_PER_ROUND)]
-
-            still.append((await _streams(port, stream))[0])
-            stall, took = await _streams(port, stream, requests)
-            stalls.append(stall)
-            answered += took
-            requests = [batch(encoding) for _ in range(2 * BATCHES_PER_ROUND)]
-            before = cpu_s()
-            await _post(port, requests)
-            rates.append(len(requests) * SPANS / (cpu_s() - before))
-        found.append(Figures(encoding, median(stalls) * 1e3, median(still) * 1e3, median(answered) * 1e3, median(rates)))
-    return found
+    for encoding in [*ENCODINGS] * rounds:
+        requests = [batch(encoding) for _ in range(BATCHES)]
+        still[encoding].append((await _streams(port, stream))[0])
+        stall, took = await _streams(port, stream, requests)
+        stalls[encoding].append(stall)
+        answered[encoding] += took
+        requests = [batch(encoding) for _ in range(2 * BATCHES)]
+        before = cpu_s()
+        await _post(port, requests)
+        rates[encoding].append(len(requests) * SPANS / (cpu_s() - before))
+    return [
+        Figures(one, median(stalls[one]) * 1e3, median(still[one]) * 1e3, median(answered[one]) * 1e3, median(rates[one]))
+        for one in ENCODINGS
+    ]

@@ -16,11 +16,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import uvloop
 
+from bench import spans
 from respan_proxy.app import SWITCH_INTERVAL_S, running
 from respan_proxy.config import parse
 
@@ -90,6 +92,7 @@ CASES = (
     Case("an audio file", form, "/api/audio/transcriptions", "Content-Type: multipart/form-data; boundary=b\r\n"),
     Case("gzip", lambda: gzip.compress(image(), 1), headers="Content-Type: application/json\r\nContent-Encoding: gzip\r\n"),
     Case("zstd", lambda: zstd(image()), headers="Content-Type: application/json\r\nContent-Encoding: zstd\r\n"),
+    *(Case(f"{spans.SPANS} spans: {name}", partial(spans.body, name), spans.PATH, said) for name, said in spans.ENCODINGS.items()),
     Case("a long answer: embeddings", lambda: b'{"model":"text-embedding-3-large","input":"x"}', "/api/embeddings"),
     Case("a long answer: an image", lambda: b'{"model":"gpt-4o","messages":[]}', "/api/chat/completions?long"),
     Case("a long answer: a stream", lambda: b'{"model":"gpt-4o","messages":[],"stream":true}', "/api/chat/completions?long"),
