@@ -23,10 +23,12 @@ NOT_THERE = frozenset({404, 405, 501})
 
 
 async def count_tokens(exchange: Exchange, call_next: Next) -> Reply:
+    if exchange.endpoint.kind != "count":
+        return await call_next(exchange)
     target, _ = bound(exchange)
     client = exchange.dialect.name
     counts_there = target.provider.quirks.counts_tokens
-    if exchange.endpoint.kind != "count" or (target.dialect is exchange.dialect and counts_there):
+    if target.dialect is exchange.dialect and counts_there:
         return await call_next(exchange)
     members = await asked(exchange)
     if not counts_there or not counts.can_count(target.dialect.name):

@@ -22,8 +22,7 @@ class Fetches(Protocol):
 
 def fetch_images(limits: Images, fetch: Fetches) -> Handler:
     async def handler(exchange: Exchange, call_next: Next) -> Reply:
-        dialect = bound(exchange)[0].dialect.name
-        if limits.fetch and translates(exchange) and needs_bytes(dialect):
+        if limits.fetch and translates(exchange) and needs_bytes(dialect := bound(exchange)[0].dialect.name):
             asked = await understood(exchange)
             if wanted := linked_images(asked.request, dialect):
                 exchange.asked = replace(asked, request=with_images(asked.request, await fetch(wanted, limits)))

@@ -34,9 +34,9 @@ class Keeps(Protocol):
 
 def keep_state(keeping: Keeps, config: Config) -> Handler:
     async def handler(exchange: Exchange, call_next: Next) -> Reply:
-        target, _ = bound(exchange)
         if not translates(exchange):  # a relayed client speaks to its own provider, and carries what it gives
             return await call_next(exchange)
+        target, _ = bound(exchange)
         asked = await understood(exchange)
         request, provider, profile = asked.request, target.provider.name, target.profile
         if not may_lose_state(exchange.dialect.name, asked.members) or not gives_state(target.dialect.name, profile, request):

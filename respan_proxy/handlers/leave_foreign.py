@@ -19,10 +19,10 @@ SLICE_BYTES = 1024 * 1024
 
 def leave_foreign(config: Config) -> Handler:
     async def handler(exchange: Exchange, call_next: Next) -> Reply:
-        target, _ = bound(exchange)
         document = exchange.document
         if exchange.endpoint.kind not in ("generate", "count") or not isinstance(document, Document) or translates(exchange):
             return await call_next(exchange)
+        target, _ = bound(exchange)
         dialect, members = target.dialect.name, document.members
         if any(members.get(name) is UNREAD for name in ("messages", "input", "contents")):
             if not await _is_marked(exchange.request.body, MARKS.get(dialect, ())):

@@ -37,9 +37,9 @@ _ABOUT_THE_BODY = ("Content-Type", "Content-Encoding", "Cache-Control")
 
 def translate(config: Config) -> Handler:
     async def handler(exchange: Exchange, call_next: Next) -> Reply:
-        target, _ = bound(exchange)
         if not translates(exchange):
             return await call_next(exchange)
+        target, _ = bound(exchange)
         understanding = await understood(exchange)
         members, request = understanding.members, understanding.request
         losses = Losses()
@@ -62,8 +62,8 @@ def translate(config: Config) -> Handler:
 
 def translates(exchange: Exchange) -> bool:
     """Whether this request must be said anew: it asks for an answer, of a target that speaks another dialect."""
-    target, _ = bound(exchange)
-    return target.dialect is not exchange.dialect and exchange.endpoint.kind == "generate"
+    target = exchange.target
+    return target is not None and target.dialect is not exchange.dialect and exchange.endpoint.kind == "generate"
 
 
 def enveloped(members: dict[str, Any], path: str, exchange: Exchange) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from respan_proxy.respan.endpoints import at_provider
 
 def translate_embeddings(config: Config) -> Handler:
     async def handler(exchange: Exchange, call_next: Next) -> Reply:
+        if exchange.endpoint.kind != "embed":
+            return await call_next(exchange)
         target, _ = bound(exchange)
-        if exchange.endpoint.kind != "embed" or target.dialect is exchange.dialect:
+        if target.dialect is exchange.dialect:
             return await call_next(exchange)
         request = embeddings.read_request(exchange.dialect.name, await asked(exchange), exchange.model)
         losses = Losses()
