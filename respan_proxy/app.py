@@ -65,6 +65,7 @@ from respan_proxy.store.exporting import Exporting
 from respan_proxy.store.queries import Queries
 from respan_proxy.store.retention import Retention
 from respan_proxy.store.spending import spending
+from respan_proxy.store.traces import Traces
 from respan_proxy.store.writer import Writer
 from respan_proxy.tokens import Tokens
 from respan_proxy.upstream import Upstream
@@ -158,6 +159,8 @@ async def running(config: Config) -> AsyncIterator[House]:
         queries = Queries(Path(config.database))
         stack.push_async_callback(queries.close)
         exports = await stack.enter_async_context(_exports(config, writer))
+        traces = Traces(Path(config.database))
+        stack.push_async_callback(traces.close)
         tokens = Tokens(upstream.send)
         stack.push_async_callback(tokens.close)
         cache = await stack.enter_async_context(Cache())
@@ -170,7 +173,8 @@ async def running(config: Config) -> AsyncIterator[House]:
             exports.adopt(changed.exports)
             return compose(changed, parts)
 
-        house = House(config, Store(queries, writer, cache.entries), limits, parts.breaker, exports.status, adopt)
+        store = Store(queries, traces, writer, cache.entries)
+        house = House(config, store, limits, parts.breaker, exports.status, adopt)
         house.address, *house.beside = await stack.enter_async_context(listening(house.gateway, house.doors(), config.limits))
         yield house
 

@@ -29,8 +29,8 @@ def content_fields(request: bytes, answer: bytes, reply: bytes | None) -> dict[s
         "prompt_messages": messages,
         "completion_message": message,
         "completion_messages": said or None,
-        "input": _text(messages if messages is not None else full_request),
-        "output": _text(message if message is not None else full_response),
+        "input": json_text(messages if messages is not None else full_request),
+        "output": json_text(message if message is not None else full_response),
         "tools": asked.get("tools"),
         "tool_calls": message.get("tool_calls") if message else None,
     }
@@ -63,7 +63,8 @@ def _parsed(body: bytes) -> Any:
         return body.decode("utf-8", "replace")
 
 
-def _text(value: Any) -> str | None:
+def json_text(value: Any) -> str | None:
+    """A value as JSON text; what is a text already stays as it is."""
     if value is None or isinstance(value, str):
         return value
     return orjson.dumps(value).decode()

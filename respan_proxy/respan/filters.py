@@ -7,7 +7,7 @@ Two carriers, as Respan's API has them: a JSON body (`{"filters": {field: {"oper
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
@@ -112,6 +112,26 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """What the things of a list are filtered and sorted by, how far back a request looks that says nothing of time (None: all the
+    way), and how many make a page.
+
+    `keyed` are the JSON columns whose keys are fields too; with them a URL parameter of an unknown name is a key of metadata.
+    `sorted_by` names the fields that give an order, when not all do.
+    """
+
+    kinds: Mapping[str, ColumnKind]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    keyed: tuple[str, ...] = ()
+    sorted_by: frozenset[str] | None = None
+    window_s: float | None = None
+    page_size: int = PAGE_SIZE
+
+
+CALLS: Final = Listed(FIELDS, ALIASES, keyed=("metadata", "properties"), window_s=WINDOW_S)
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """Several values are alternatives. They are in the column's own units: seconds of the epoch, nano-dollars, 0 and 1."""
 
@@ -140,14 +160,11 @@ def read(
     body: Mapping[str, Any],
     parameters: Iterable[tuple[str, str]],
     now: float,
-    fields: Mapping[str, ColumnKind] = FIELDS,
-    *,
-    window_s: float | None = WINDOW_S,
+    listed: Listed = CALLS,
 ) -> Query:
     """A request's body and URL parameters as one query; `now` is seconds of the epoch. `RequestRejected` names what is wrong.
 
-    `fields` are those of what is listed, `window_s` how far a request looks back that says nothing of time (None: all the way). Where
-    body and URL say the same thing the URL wins. A URL parameter of an unknown name is a filter on the metadata key of that name.
+    Where body and URL say the same thing the URL wins.
     """
     plain: dict[str, Any] = {name: value for name, value in body.items() if name in _PLAIN}
     flat: dict[str, Any] = {name: value for name, value in body.items() if name in _FLAT}
@@ -167,20 +184,20 @@ def read(
         raise RequestRejected(f"filters: expected an object of fields, found {_shown(filters)}", param="filters")
     every: list[Condition] = []
     some: list[Condition] = []
-    for source, of in ((filters, _field), (flat, _field), (quick, _quick_field if fields is FIELDS else _field)):
+    for source, of in ((filters, _field), (flat, _field), (quick, _quick_field)):
         for name, said in source.items():
             for written in _written(name, said):
-                (some if _joins_by_or(name, written) else every).append(_condition(of(name, fields), written))
+                (some if _joins_by_or(name, written) else every).append(_condition(of(name, listed), written))
     every += _environment(plain)
-    every += _window(plain, (*every, *some), now, window_s)
-    sort, descending = _sort(plain.get("sort_by"), fields)
+    every += _window(plain, (*every, *some), now, listed.window_s)
+    sort, descending = _sort(plain.get("sort_by"), listed)
     return Query(
         every=tuple(every),
         some=tuple(some),
         sort=sort,
         descending=descending,
         page=_count(plain, "page", 1),
-        page_size=min(_count(plain, "page_size", PAGE_SIZE), MAX_PAGE_SIZE),
+        page_size=min(_count(plain, "page_size", listed.page_size), MAX_PAGE_SIZE),
         include_fields=_names(plain.get("include_fields")),
     )
 
@@ -203,22 +220,18 @@ def time_of(value: Any, name: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _field(name: str, fields: Mapping[str, ColumnKind] = FIELDS) -> Field:
-    if fields is not FIELDS:
-        if (kind := fields.get(name)) is None:
-            raise RequestRejected(f"unknown filter field {name!r}{_near(name, fields)}", param=name)
-        return Field(name, kind)
-    if name.startswith("metadata__") and len(name) > len("metadata__"):
-        return Field("metadata", "json", name.removeprefix("metadata__"))
-    if name.startswith("properties__") and len(name) > len("properties__"):
-        return Field("properties", "json", name.removeprefix("properties__"))
-    if (kind := FIELDS.get(name)) is None:
-        raise RequestRejected(f"unknown filter field {name!r}; keys of metadata are written metadata__KEY{_near(name, FIELDS)}", param=name)
-    return Field(ALIASES.get(name, name), kind)
+def _field(name: str, listed: Listed = CALLS) -> Field:
+    for column in listed.keyed:
+        if name.startswith(f"{column}__") and len(name) > len(column) + 2:
+            return Field(column, "json", name.removeprefix(f"{column}__"))
+    if (kind := listed.kinds.get(name)) is None:
+        keys = "; keys of metadata are written metadata__KEY" if listed.keyed else ""
+        raise RequestRejected(f"unknown filter field {name!r}{keys}{_near(name, listed.kinds)}", param=name)
+    return Field(listed.aliases.get(name, name), kind)
 
 
-def _quick_field(name: str, fields: Mapping[str, ColumnKind]) -> Field:
-    return _field(name if name in FIELDS or "__" in name else f"metadata__{name}")
+def _quick_field(name: str, listed: Listed) -> Field:
+    return _field(name if name in listed.kinds or "__" in name or not listed.keyed else f"metadata__{name}", listed)
 
 
 def _quick(found: dict[str, dict[str, Any]], name: str, value: str) -> None:
@@ -341,13 +354,14 @@ def _window(plain: Mapping[str, Any], conditions: Sequence[Condition], now: floa
     return window
 
 
-def _sort(said: Any, fields: Mapping[str, ColumnKind]) -> tuple[Field, bool]:
+def _sort(said: Any, listed: Listed) -> tuple[Field, bool]:
     if not said:
         return _TIME, True
     name = str(said).removeprefix("-")
+    if listed.sorted_by is not None and name not in listed.sorted_by:
+        raise RequestRejected(f"sort_by: expected one of {', '.join(sorted(listed.sorted_by))}, found {_shown(said)}", param="sort_by")
     # Ids grow with time: Respan sorts by `id` and means this.
-    field = _field("timestamp" if name == "id" else name, fields)
-    return field, str(said).startswith("-")
+    return _field("timestamp" if name == "id" else name, listed), str(said).startswith("-")
 
 
 def _count(plain: Mapping[str, Any], name: str, default: int) -> int:

@@ -247,9 +247,19 @@ def mended(value: Any) -> Any:
     return value
 
 
-def shown(names: Iterable[str], stored: Iterable[Any]) -> dict[str, Any]:
+def shown(names: Sequence[str], stored: Iterable[Any]) -> dict[str, Any]:
     """Stored values of the columns `names` as Respan's API shows them: ISO times, US dollars, booleans, parsed JSON."""
-    return {name: None if value is None else _SHOWN[BY_NAME[name].kind](value) for name, value in zip(names, stored, strict=True)}
+    row = dict(zip(names, stored, strict=True))
+    for name, show in _shows(tuple(names)):
+        if (value := row[name]) is not None:
+            row[name] = show(value)
+    return row
+
+
+@lru_cache(maxsize=16)
+def _shows(names: tuple[str, ...]) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    """The columns that are stored in another form than they are shown in."""
+    return tuple((name, _SHOWN[kind]) for name in names if (kind := BY_NAME[name].kind) in _SHOWN)
 
 
 def iso_time(seconds: float) -> str:
@@ -258,9 +268,6 @@ def iso_time(seconds: float) -> str:
 
 
 _SHOWN: dict[ColumnKind, Callable[[Any], Any]] = {
-    "text": str,
-    "integer": int,
-    "real": float,
     "boolean": bool,
     "time": iso_time,
     "money": lambda nano: nano / NANO,

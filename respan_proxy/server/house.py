@@ -19,7 +19,7 @@ from respan_proxy.server.answers import json_error
 from respan_proxy.server.gateway import Gateway, Limits
 from respan_proxy.server.listening import Door
 from respan_proxy.server.otlp import Telemetry
-from respan_proxy.server.rest import dispatch
+from respan_proxy.server.rest import dispatch, dispatch_openly
 from respan_proxy.server.rest.resource import Store
 
 
@@ -77,6 +77,8 @@ class House:
             refuse_strangers(request.headers, self.config)
             if (page := pages.answer(self, request, path)) is not None:
                 return page
+            if (shared := await dispatch_openly(request, path, self.store)) is not None:
+                return shared
             caller = identify(request.headers, request.rel_url.raw_query_string, self.config)
             return await dispatch(request, path, caller, self.store)
         except ProxyError as error:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from respan_proxy.respan.filters import Condition, Field, Operator, Query
+from respan_proxy.respan.filters import Query
 from respan_proxy.respan.spans import COLUMNS, NANO, shown
 from respan_proxy.store.bodies import Kept, unpack
+from respan_proxy.store.conditions import COUNTED, Bound, expression, scope, where
 from respan_proxy.store.database import Database
+from respan_proxy.store.groups import Groups, groups
+from respan_proxy.store.span_content import raw, said
+from respan_proxy.telemetry.spans import Said
 
 T = TypeVar("T")
 
@@ -27,11 +31,17 @@ _COLUMNS = ", ".join(f"log.{name}" for name in _NAMES)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One remembered call: its columns as the API shows them, and its content when it was asked for and kept."""
+    """One remembered call or span: its columns as the API shows them, and its content when it was asked for and kept.
+
+    `kept` is what went through the gateway, `said` what an app's span tells was said. `spans` are the spans that tell of it as they
+    were exported, the one whose place it has first; for a single call alone.
+    """
 
     seq: int
     row: dict[str, Any]
-    kept: Kept | None
+    kept: Kept | None = None
+    said: Said | None = None
+    spans: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +86,40 @@ class Queries:
         """Sums and means over the calls that meet the query. What is unknown is left out of both; `unpriced_requests` says how many."""
         return await self._database.read(partial(_summary, query=query, key_id=key_id))
 
+    async def groups(self, query: Query, by: Sequence[str], sort: str, descending: bool, key_id: str | None = None) -> Groups:
+        """One page of sums over the calls that have the columns `by` in common, in the order of one of them (store/groups.py)."""
+        return await self._database.read(partial(groups, query=query, by=by, sort=sort, descending=descending, sees=key_id))
+
     async def follow(self, tail: Tail | None, query: Query, key_id: str | None = None) -> tuple[list[Found], Tail]:
         """Calls that ended since `tail`, in the order they began, and where to go on. None: from now on, running calls included."""
         return await self._database.read(partial(_follow, tail=tail, query=query, key_id=key_id))
 
 
 def _find(connection: sqlite3.Connection, query: Query, key_id: str | None, content: bool) -> Page:
-    bound = _Bound()
-    where = _where(query, key_id, bound)
-    (total,) = connection.execute(f"SELECT count(*) FROM log WHERE {where}", bound.values).fetchone()
-    order, direction = _expression(query.sort, bound), "DESC" if query.descending else "ASC"
+    bound = Bound()
+    chosen = where(query, key_id, bound)
+    (total,) = connection.execute(f"SELECT count(*) FROM log WHERE {chosen}", bound.values).fetchone()
+    order, direction = expression(query.sort, bound), "DESC" if query.descending else "ASC"
     page = f"LIMIT {bound(query.page_size)} OFFSET {bound((query.page - 1) * query.page_size)}"
-    sql = f"{_select(content)} WHERE {where} ORDER BY {order} {direction}, log.seq {direction} {page}"
+    sql = f"{_select(content)} WHERE {chosen} ORDER BY {order} {direction}, log.seq {direction} {page}"
     return Page([_found(row) for row in connection.execute(sql, bound.values).fetchall()], total)
 
 
 def _get(connection: sqlite3.Connection, unique_id: str, key_id: str | None) -> Found | None:
-    bound = _Bound()
-    sql = f"{_select(True)} WHERE log.unique_id = {bound(unique_id)} AND {_scope(key_id, bound)}"
+    bound = Bound()
+    sql = f"{_select(True)} WHERE log.unique_id = {bound(unique_id)} AND {scope(key_id, bound)}"
     row = connection.execute(sql, bound.values).fetchone()
-    return None if row is None else _found(row)
+    if row is None:
+        return None
+    sql = "SELECT enc, data FROM span WHERE unique_id = ? AND data IS NOT NULL ORDER BY role = 'beside', seq"
+    spans = [_unpacked(raw, *packed) for packed in connection.execute(sql, (unique_id,)).fetchall()]
+    return replace(_found(row), spans=tuple(span for span in spans if span is not None))
+
+
+def found_by_seq(connection: sqlite3.Connection, seqs: Sequence[int], *, content: bool) -> dict[int, Found]:
+    """These lines, by their number."""
+    sql = f"{_select(content)} WHERE log.seq IN (SELECT value FROM json_each(?))"
+    return {row[0]: _found(row) for row in connection.execute(sql, (str(list(seqs)),)).fetchall()}
 
 
 def _follow(connection: sqlite3.Connection, tail: Tail | None, query: Query, key_id: str | None) -> tuple[list[Found], Tail]:
@@ -106,9 +130,9 @@ def _follow(connection: sqlite3.Connection, tail: Tail | None, query: Query, key
     since = 0 if _is_made_anew(connection, tail, newest) else tail.seq
     fresh = {seq for (seq,) in connection.execute("SELECT seq FROM log WHERE seq > ?", (since,)).fetchall()}
     ended = sorted((fresh | tail.running) - running)
-    bound = _Bound()
+    bound = Bound()
     among = f"log.seq IN (SELECT value FROM json_each({bound(str(ended))}))"
-    sql = f"{_select(False)} WHERE {among} AND {_where(query, key_id, bound)} ORDER BY log.seq"
+    sql = f"{_select(False)} WHERE {among} AND {where(query, key_id, bound)} ORDER BY log.seq"
     return [_found(row) for row in connection.execute(sql, bound.values).fetchall()], Tail(newest, running, newest_id)
 
 
@@ -119,119 +143,45 @@ def _is_made_anew(connection: sqlite3.Connection, tail: Tail, newest: int) -> bo
 
 
 def _summary(connection: sqlite3.Connection, query: Query, key_id: str | None) -> dict[str, Any]:
-    bound = _Bound()
+    bound = Bound()
     sums = ", ".join(f"{expression} AS {name}" for name, expression in _SUMS.items())
-    cursor = connection.execute(f"SELECT {sums} FROM log WHERE {_where(query, key_id, bound)}", bound.values)
+    cursor = connection.execute(f"SELECT {sums} FROM log WHERE {where(query, key_id, bound)}", bound.values)
     summary = dict(zip(_SUMS, cursor.fetchone(), strict=True))
     return {**summary, "total_cost": summary["total_cost"] / NANO, "scores": {}}
 
 
 _SUMS: Mapping[str, str] = {
     "number_of_requests": "count(*)",
-    "total_cost": "coalesce(sum(cost), 0)",
-    "unpriced_requests": "count(*) - count(cost)",
-    "total_tokens": "coalesce(sum(total_request_tokens), 0)",
-    "total_prompt_tokens": "coalesce(sum(prompt_tokens), 0)",
-    "total_completion_tokens": "coalesce(sum(completion_tokens), 0)",
-    "avg_latency": "coalesce(avg(latency), 0.0)",
-    "avg_tps": "coalesce(avg(tokens_per_second), 0.0)",
-    "avg_ttft": "coalesce(avg(time_to_first_token), 0.0)",
+    "total_cost": f"coalesce(sum(cost) FILTER (WHERE {COUNTED}), 0)",
+    "unpriced_requests": f"count(*) FILTER (WHERE {COUNTED} AND cost IS NULL)",
+    "total_tokens": f"coalesce(sum(total_request_tokens) FILTER (WHERE {COUNTED}), 0)",
+    "total_prompt_tokens": f"coalesce(sum(prompt_tokens) FILTER (WHERE {COUNTED}), 0)",
+    "total_completion_tokens": f"coalesce(sum(completion_tokens) FILTER (WHERE {COUNTED}), 0)",
+    "avg_latency": f"coalesce(avg(latency) FILTER (WHERE {COUNTED}), 0.0)",
+    "avg_tps": f"coalesce(avg(tokens_per_second) FILTER (WHERE {COUNTED}), 0.0)",
+    "avg_ttft": f"coalesce(avg(time_to_first_token) FILTER (WHERE {COUNTED}), 0.0)",
     "error_count": "count(*) FILTER (WHERE status = 'failed')",
 }
 
 
 def _select(content: bool) -> str:
     if content:
-        return f"SELECT log.seq, body.enc, body.data, {_COLUMNS} FROM log LEFT JOIN body USING (seq)"
-    return f"SELECT log.seq, NULL, NULL, {_COLUMNS} FROM log"
+        return (
+            f"SELECT log.seq, body.enc, body.data, span.enc, span.data, {_COLUMNS} FROM log LEFT JOIN body USING (seq)"
+            " LEFT JOIN span ON span.unique_id = log.unique_id AND span.role <> 'beside'"
+        )
+    return f"SELECT log.seq, NULL, NULL, NULL, NULL, {_COLUMNS} FROM log"
 
 
 def _found(row: tuple[Any, ...]) -> Found:
-    seq, encoding, data, *values = row
-    kept = None
-    if data is not None:
-        # What was said may be in a form of a newer program, or damaged; the columns are still worth showing.
-        with contextlib.suppress(ValueError):
-            kept = unpack(encoding, data)
-    return Found(seq, shown(_NAMES, values), kept)
+    seq, encoding, data, span_encoding, span_data, *values = row
+    return Found(seq, shown(_NAMES, values), _unpacked(unpack, encoding, data), _unpacked(said, span_encoding, span_data))
 
 
-# Conditions -> SQL. Names of columns come from the column table alone, everything the reader wrote is a parameter.
-
-
-class _Bound:
-    """The parameters of a statement: `bound(value)` is the mark that stands for it, as often as it is needed."""
-
-    def __init__(self) -> None:
-        self.values: list[Any] = []
-
-    def __call__(self, value: Any) -> str:
-        self.values.append(value)
-        return f"?{len(self.values)}"
-
-
-_VIRTUAL: Mapping[str, str] = {
-    "is_root_span": "(log.span_parent_id IS NULL OR log.span_parent_id = '')",
-    "fault_domain": (
-        "CASE WHEN log.status IS NOT 'failed' THEN NULL"
-        " WHEN log.outcome IN ('upstream_broke', 'unavailable') OR log.status_code >= 500 THEN 'provider'"
-        " WHEN log.outcome IN ('client_left', 'rejected') OR log.status_code >= 400 THEN 'user' ELSE 'respan' END"
-    ),
-}
-
-# {x} is the field, {v} the value. LIKE is not used: it ignores case, and % and _ mean something.
-_TESTS: Mapping[Operator, str] = {
-    "lt": "{x} < {v}",
-    "lte": "{x} <= {v}",
-    "gt": "{x} > {v}",
-    "gte": "{x} >= {v}",
-    "contains": "instr({x}, {v}) > 0",
-    "icontains": "instr(lower({x}), lower({v})) > 0",
-    "startswith": "substr({x}, 1, length({v})) = {v}",
-    "endswith": "substr({x}, length({x}) - length({v}) + 1) = {v}",
-    "iexact": "lower({x}) = lower({v})",
-}
-_NEGATED: Mapping[Operator, Operator] = {
-    "not_contains": "contains",
-    "not_startswith": "startswith",
-    "not_endswith": "endswith",
-}
-
-
-def _where(query: Query, key_id: str | None, bound: _Bound) -> str:
-    every = [_scope(key_id, bound), *(_test(condition, bound) for condition in query.every)]
-    some = [_test(condition, bound) for condition in query.some]
-    return " AND ".join([*every, f"({' OR '.join(some)})"] if some else every)
-
-
-def _scope(key_id: str | None, bound: _Bound) -> str:
-    return "1" if key_id is None else f"log.organization_key_id = {bound(key_id)}"
-
-
-def _test(condition: Condition, bound: _Bound) -> str:
-    """A NULL is no value: it meets `empty` and everything that says "not"."""
-    operator = condition.operator
-    x = _expression(condition.field, bound, numeric=operator in ("lt", "lte", "gt", "gte"))
-    marks = [bound(value) for value in condition.values]
-    match operator:
-        case "empty":
-            return f"coalesce({x}, '') = ''"
-        case "not_empty":
-            return f"coalesce({x}, '') <> ''"
-        case "in":
-            return f"{x} IN ({', '.join(marks)})"
-        case "not_in":
-            return f"coalesce({x} NOT IN ({', '.join(marks)}), 1)"
-    form = _TESTS[_NEGATED.get(operator, operator)]
-    test = f"({' OR '.join(form.format(x=x, v=mark) for mark in marks)})"
-    return f"coalesce(NOT {test}, 1)" if operator in _NEGATED else test
-
-
-def _expression(field: Field, bound: _Bound, *, numeric: bool = False) -> str:
-    if field.key is None:
-        return _VIRTUAL.get(field.name) or f"log.{field.name}"
-    path = bound('$."' + field.key.replace('"', "") + '"')
-    value = f"json_extract(log.{field.name}, {path})"
-    if numeric:
-        return f"CAST({value} AS REAL)"
-    return f"CASE json_type(log.{field.name}, {path}) WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE CAST({value} AS TEXT) END"
+def _unpacked(how: Callable[[str, bytes], T], encoding: str | None, data: bytes | None) -> T | None:
+    """What was said may be in a form of a newer program, or damaged; the columns are still worth showing."""
+    if encoding is None or data is None:
+        return None
+    with contextlib.suppress(ValueError):
+        return how(encoding, data)
+    return None

@@ -61,7 +61,12 @@ def m003_span(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX linked_trace ON linked (trace_id)")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_log_and_body, m002_kept, m003_span)
+def m004_shared(connection: sqlite3.Connection) -> None:
+    """Traces that anybody may read, and whose lines of them: those of the key that said so (`''`: all)."""
+    connection.execute("CREATE TABLE shared (trace_id TEXT NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (trace_id, key_id)) WITHOUT ROWID")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_log_and_body, m002_kept, m003_span, m004_shared)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

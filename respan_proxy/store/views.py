@@ -1,4 +1,4 @@
-"""A remembered call as Respan's API shows it: in a list, and whole."""
+"""A remembered call or span as Respan's API shows it: in a list, and whole."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import orjson
 from respan_proxy.dialects import DIALECTS
 from respan_proxy.dialects.observe import observe
 from respan_proxy.errors import RequestRejected
-from respan_proxy.respan.details import CONTENT_FIELDS, content_fields
+from respan_proxy.respan.details import CONTENT_FIELDS, content_fields, json_text
 from respan_proxy.respan.messages import completion_message
 from respan_proxy.store.bodies import MAX_BODY_BYTES, Kept
 from respan_proxy.store.queries import Found
+from respan_proxy.telemetry.spans import Said
 from respan_proxy.wire.encoding import decode
 
 CACHE_TAG = "respan/cache"
@@ -33,8 +34,11 @@ _UNKNOWN_HERE: dict[str, Any] = {
 
 
 def whole(found: Found) -> dict[str, Any]:
-    """One call with all that is known of it. Beside Respan's fields ours: headers, the request as sent, and each frame with its time."""
+    """One call with all that is known of it. Beside Respan's fields ours: headers, the request as sent, each frame with its time, and
+    the app's span of it as it was exported (`spans_beside`: further spans of the same call)."""
     row = _columns(found) | _UNKNOWN_HERE | content_of(found)
+    row["span"] = found.spans[0] if found.spans else None
+    row["spans_beside"] = list(found.spans[1:])
     kept = found.kept
     if kept is not None:
         row["request_headers"] = kept.request_headers
@@ -49,28 +53,47 @@ def whole(found: Found) -> dict[str, Any]:
 def brief(found: Found, wanted: frozenset[str] = frozenset()) -> dict[str, Any]:
     """One call as a line of a list: its columns, and of what was said the fields that are wanted."""
     row = _columns(found)
-    if found.kept is not None:
+    if found.kept is not None or found.said is not None:
         row |= {name: value for name, value in content_of(found).items() if name in wanted}
     return row
 
 
 def _columns(found: Found) -> dict[str, Any]:
-    """The row; keys of metadata that begin with `_` are reserved for Respan's own tools, and hidden from every reader."""
     row = {"id": found.row["unique_id"], **found.row}
     # What Respan's lists show of a hit; the model itself stays, so that sums by model are right.
     row["model_tag"] = CACHE_TAG if row["cache_bit"] else row["model"]
-    if metadata := row["metadata"]:
-        row["metadata"] = {name: value for name, value in metadata.items() if not name.startswith("_")}
+    row["metadata"] = public_metadata(row["metadata"])
     return row
 
 
+def public_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Keys that begin with `_` are reserved for Respan's own tools, and hidden from every reader."""
+    return metadata and {name: value for name, value in metadata.items() if not name.startswith("_")}
+
+
 def content_of(found: Found) -> dict[str, Any]:
-    """Respan's content fields of a call, out of what was kept of it; all None where nothing was."""
-    kept = found.kept
-    if kept is None:
-        return dict.fromkeys(CONTENT_FIELDS)
-    answer = _plain(kept)
-    return content_fields(kept.request_body, answer, kept.reply or _assembled(found.row, answer, streamed=bool(kept.frames)))
+    """Respan's content fields of a call or span; all None where nothing of it was kept."""
+    return content(found.row, found.kept, found.said)
+
+
+def content(row: Mapping[str, Any], kept: Kept | None, said: Said | None) -> dict[str, Any]:
+    """Respan's content fields: of what went through the gateway, else of what an app's span tells; all None when neither is kept."""
+    if kept is not None:
+        answer = _plain(kept)
+        return content_fields(kept.request_body, answer, kept.reply or _assembled(row, answer, streamed=bool(kept.frames)))
+    fields: dict[str, Any] = dict.fromkeys(CONTENT_FIELDS)
+    if said is not None:
+        message = said.completion_messages[0] if said.completion_messages else None
+        fields |= {
+            "prompt_messages": said.prompt_messages,
+            "completion_message": message,
+            "completion_messages": said.completion_messages,
+            "tools": said.tools,
+            "tool_calls": said.tool_calls,
+            "input": said.input if said.input is not None else json_text(said.prompt_messages),
+            "output": said.output if said.output is not None else json_text(message),
+        }
+    return fields
 
 
 def _assembled(row: Mapping[str, Any], answer: bytes, *, streamed: bool) -> bytes | None:

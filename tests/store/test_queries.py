@@ -11,7 +11,7 @@ import pytest
 from respan_proxy.errors import ProxyError
 from respan_proxy.respan.filters import FIELDS, OPERATORS, TEXT_OPERATORS, VIRTUAL, Query, read
 from respan_proxy.respan.spans import NANO, Content, Row, Status
-from respan_proxy.store import queries as module
+from respan_proxy.store import conditions as module
 from respan_proxy.store.queries import Queries, Tail
 from respan_proxy.store.writer import Writer
 

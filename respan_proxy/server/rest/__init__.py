@@ -8,10 +8,16 @@ from aiohttp import web
 
 from respan_proxy.errors import RequestRejected
 from respan_proxy.exchange import Caller
-from respan_proxy.server.rest import caches, request_logs
+from respan_proxy.server.rest import caches, groups, request_logs, traces
 from respan_proxy.server.rest.resource import Store
 
-ROUTES = (*request_logs.ROUTES, *caches.ROUTES)
+ROUTES = (*groups.ROUTES, *request_logs.ROUTES, *traces.ROUTES, *caches.ROUTES)
+
+
+async def dispatch_openly(request: web.BaseRequest, path: str, store: Store) -> web.StreamResponse | None:
+    """What anybody may read without a key; None for every other path."""
+    found = traces.PUBLIC.fullmatch(_place(path)) if request.method == "GET" else None
+    return None if found is None else await traces.get_public(request, store, *found.groups())
 
 
 async def dispatch(request: web.BaseRequest, path: str, caller: Caller, store: Store) -> web.StreamResponse | None:
@@ -19,7 +25,7 @@ async def dispatch(request: web.BaseRequest, path: str, caller: Caller, store: S
 
     Raises what `ProxyError` says.
     """
-    place = re.sub("/+", "/", path).rstrip("/")
+    place = _place(path)
     allowed: set[str] = set()
     for methods, pattern, answer in ROUTES:
         if found := pattern.fullmatch(place):
@@ -30,3 +36,7 @@ async def dispatch(request: web.BaseRequest, path: str, caller: Caller, store: S
         return None
     names = ", ".join(sorted(allowed))
     raise RequestRejected(f"{place} answers to {names}, not to {request.method}", status=405, headers={"Allow": names})
+
+
+def _place(path: str) -> str:
+    return re.sub("/+", "/", path).rstrip("/")

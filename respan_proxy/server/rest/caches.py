@@ -19,7 +19,7 @@ from respan_proxy.errors import ProxyError, RequestRejected
 from respan_proxy.exchange import Caller
 from respan_proxy.handlers.entries import NEVER, Entries, Entry
 from respan_proxy.respan.details import content_fields
-from respan_proxy.respan.filters import Condition, Query, read, time_of
+from respan_proxy.respan.filters import Condition, Listed, Query, read, time_of
 from respan_proxy.respan.messages import completion_message
 from respan_proxy.respan.spans import NANO, ColumnKind, iso_time
 from respan_proxy.server.answers import json_answer
@@ -40,7 +40,7 @@ _FIELDS: Final[Mapping[str, tuple[ColumnKind, Callable[[Entry], str | int | floa
     "provider_id": ("text", lambda entry: entry.provider_id),
     "hit_count": ("integer", lambda entry: entry.hits),
 }
-_KINDS: Final = {name: kind for name, (kind, _) in _FIELDS.items()}
+_LISTED: Final = Listed({name: kind for name, (kind, _) in _FIELDS.items()})
 
 
 async def list_caches(request: web.BaseRequest, caller: Caller, store: Store) -> web.Response:
@@ -117,7 +117,7 @@ ROUTES: tuple[Route, ...] = (
 
 async def _query(request: web.BaseRequest, entries: Entries) -> Query:
     body = await json_body(request) if request.method == "POST" else {}
-    return read(body, request.rel_url.query.items(), entries.now(), _KINDS, window_s=None)
+    return read(body, request.rel_url.query.items(), entries.now(), _LISTED)
 
 
 def _found(query: Query, entries: Entries, caller: Caller) -> list[Entry]:

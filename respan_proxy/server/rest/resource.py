@@ -16,6 +16,7 @@ from respan_proxy.handlers.entries import Entries
 from respan_proxy.respan.filters import Query
 from respan_proxy.server.reading import read_body
 from respan_proxy.store.queries import Queries
+from respan_proxy.store.traces import Traces
 from respan_proxy.store.writer import Writer
 
 # A page of filters; nobody writes a megabyte of them.
@@ -28,6 +29,7 @@ class Store:
     """Reads await the writer first, so that a caller finds what it has just done; a database that is away delays them by 250 ms."""
 
     queries: Queries
+    traces: Traces
     writer: Writer
     entries: Entries
 
