@@ -148,6 +148,7 @@ async def running(config: Config) -> AsyncIterator[House]:
             retention=_retention(config),
             queue_bytes=config.queue_bytes,
             body_bytes=config.body_bytes,
+            by_likeness=config.telemetry.match_by_likeness,
         )
         try:
             await stack.enter_async_context(writer)
@@ -169,7 +170,12 @@ async def running(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(parts.models.close)
 
         def adopt(changed: Config) -> Next:
-            writer.adopt(retention=_retention(changed), queue_bytes=changed.queue_bytes, body_bytes=changed.body_bytes)
+            writer.adopt(
+                retention=_retention(changed),
+                queue_bytes=changed.queue_bytes,
+                body_bytes=changed.body_bytes,
+                by_likeness=changed.telemetry.match_by_likeness,
+            )
             exports.adopt(changed.exports)
             return compose(changed, parts)
 

@@ -137,6 +137,12 @@ OPTIONS = (
         LISTEN_OR_NONE,
         'a second address, for spans alone: "127.0.0.1:4318" is where OpenTelemetry looks by itself (restart to change)',
     ),
+    Option(
+        "telemetry",
+        "match_by_likeness",
+        FLAG,
+        "a span around a call, of its key, model and usage, is that call; if false, calls of the Agents SDK count twice",
+    ),
     Option("retry", "enabled", FLAG, "try a target again before the first byte: connection errors, 408 409 429 500 502 503 504 529"),
     Option("retry", "num_retries", WHOLE, "how often; a request's retry_params win"),
     Option("retry", "retry_after", NUMBER, "seconds before the first retry, then twice as long each time, where the provider does not say"),

@@ -337,10 +337,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """Spans that apps send: where they may beside `Config.listen`, and how large a request of them is, in bytes."""
+    """Spans that apps send: where they may beside `Config.listen`, how large a request of them is, in bytes, and whether one that names
+    no call is recognised by its likeness to it."""
 
     body_bytes: int = 64_000_000
     listen: Listen | None = None
+    match_by_likeness: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,10 +169,10 @@ class _Fresh:
 class Ingest:
     """Writes spans. Keeps its compression context: making one costs as much as packing 500 bytes."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, by_likeness: bool = True) -> None:
         self._clock = clock
         self._compressor = zstd.ZstdCompressor(span_content.LEVEL)
-        self.by_likeness = True
+        self.by_likeness = by_likeness
 
     def write(self, portion: Sequence[tuple[Told, KeptContent]], connection: sqlite3.Connection) -> tuple[list[int], set[str]]:
         """One transaction; a span that cannot be stored does not stop the others. Returns the places of those, and the ids of rows that

@@ -137,38 +137,52 @@ def tie(connection: sqlite3.Connection, knot: Knot) -> tuple[set[str], set[str]]
     if stored:
         connection.executemany(f"UPDATE span SET {_FORGET_CONTENT} WHERE own_id = ? AND enc IS NOT NULL", stored)
     facts = {own_id: span.facts for own_id, span in knot.spans.items()}
+    fresh: list[tuple[Any, ...]] = []
+    left: list[tuple[str]] = []
+    moved: list[tuple[Any, ...]] = []
     for call_id, known in knot.calls.items():
         links = knot.links.get(call_id, [])
         if not links and not known.is_linked:
             continue
+        if not links:
+            left.append((call_id,))
+        elif not known.is_linked:
+            fresh.append(_own(call_id, {name: value for name, value in known.own.items() if value is not None}))
         whole = merged(known.own, known.endpoint, links, facts)
-        if links:
-            own = {name: value for name, value in known.own.items() if value is not None}
-            place = (own.get("trace_unique_id"), own.get("span_unique_id"), own.get("span_parent_id"))
-            connection.execute(_KEEP_OWN, (call_id, orjson.dumps(own).decode(), *place))
-        else:
-            connection.execute("DELETE FROM linked WHERE unique_id = ?", (call_id,))
         if whole != known.now:
-            connection.execute(_WRITE_CALL, (*whole.values(), call_id))
+            moved.append((*whole.values(), call_id))
             if not known.is_running:
                 changed.add(call_id)
+    connection.executemany(_KEEP_OWN, fresh)
+    connection.executemany("DELETE FROM linked WHERE unique_id = ?", left)
+    connection.executemany(_WRITE_CALL, moved)
     return changed, forbidden
+
+
+def _own(call_id: str, own: Mapping[str, Any]) -> tuple[Any, ...]:
+    place = (own.get("trace_unique_id"), own.get("span_unique_id"), own.get("span_parent_id"))
+    return (call_id, orjson.dumps(own).decode(), *place)
 
 
 def _move_spans(connection: sqlite3.Connection, knot: Knot, placed: Mapping[str, tuple[str, str]]) -> set[str]:
     appeared: set[str] = set()
+    moved: list[tuple[str, str, str]] = []
+    gone: list[str] = []
     for own_id, span in knot.spans.items():
         unique_id, role = placed.get(own_id, (own_id, "row"))
         if (unique_id, role) == (span.unique_id, span.role):
             continue
         if span.is_stored:
-            connection.execute("UPDATE span SET unique_id = ?, role = ? WHERE own_id = ?", (unique_id, role, own_id))
+            moved.append((unique_id, role, own_id))
             if role == "row":
                 write_row(connection, span.facts)
                 appeared.add(own_id)
         if span.role == "row":
-            connection.execute("DELETE FROM log WHERE unique_id = ?", (own_id,))
+            gone.append(own_id)
         span.unique_id, span.role = unique_id, role
+    connection.executemany("UPDATE span SET unique_id = ?, role = ? WHERE own_id = ?", moved)
+    if gone:
+        connection.execute(f"DELETE FROM log WHERE unique_id {_AMONG}", (_json(gone),))
     return appeared
 
 
@@ -223,8 +237,7 @@ def _renew_own(connection: sqlite3.Connection, known: Mapping[str, Mapping[str, 
     for unique_id, own in connection.execute(f"SELECT unique_id, own FROM linked WHERE unique_id {_AMONG}", (_json(known),)).fetchall():
         said = {name: value for name, value in known[unique_id].items() if name in _LINKED}
         renewed = {**orjson.loads(own), **said}
-        place = (renewed.get("trace_unique_id"), renewed.get("span_unique_id"), renewed.get("span_parent_id"))
-        connection.execute(_KEEP_OWN, (unique_id, orjson.dumps(renewed).decode(), *place))
+        connection.execute(_KEEP_OWN, _own(unique_id, renewed))
 
 
 _LINKED = frozenset(LINKED)
@@ -294,11 +307,12 @@ def _spans_of(connection: sqlite3.Connection, knot: Knot, calls: Collection[_Kno
         found += _read_spans(connection, knot, f"native AND span_id {_AMONG}", (_json(parents),))
     if responses := {known.call.response_id for known in calls if known.call.response_id is not None}:
         found += _read_spans(connection, knot, f"response_id {_AMONG}", (_json(responses),))
-    if by_likeness:
-        for known in calls:
-            for text in likenesses(known.call):
+    if by_likeness and (ends := [(text, known.call.end) for known in calls for text in likenesses(known.call)]):
+        sql = f"SELECT DISTINCT likeness FROM span WHERE likeness {_AMONG}"
+        there = {text for (text,) in connection.execute(sql, (_json({text for text, _ in ends}),))}
+        for text, end in ends:
+            if text in there:
                 where = f"likeness = ? AND ended_at BETWEEN ? AND ? ORDER BY ended_at LIMIT {MOST}"
-                end = known.call.end
                 found += _read_spans(connection, knot, where, (text, end - SLACK_S, end + REACH_S))
     return found
 

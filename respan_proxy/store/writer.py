@@ -98,6 +98,7 @@ class Writer:
         retention: Retention | None = None,
         queue_bytes: int = QUEUE_BYTES,
         body_bytes: int = BODY_BYTES,
+        by_likeness: bool = True,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         instance_id: str | None = None,
         clock: Callable[[], float] = time.time,
@@ -122,7 +123,7 @@ class Writer:
         self._batch: list[Item] = []
         self._kept = NOTHING
         self._spans = Waiting()
-        self._ingest = Ingest(clock)
+        self._ingest = Ingest(clock, by_likeness=by_likeness)
         self._has_spans = False
         self.settled: list[Callable[[Collection[str]], None]] = []
         """Called after a commit, on the loop, with the ids of the rows that are complete and were written or changed by it."""
@@ -152,12 +153,13 @@ class Writer:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def adopt(self, *, retention: Retention, queue_bytes: int, body_bytes: int) -> None:
+    def adopt(self, *, retention: Retention, queue_bytes: int, body_bytes: int, by_likeness: bool) -> None:
         """From now on these limits hold."""
         self._packer.body_bytes = body_bytes
         self._retention = retention
         self._limit_bytes = queue_bytes
         self.keeping.max_age_s = retention.kept_max_age_s
+        self._ingest.by_likeness = by_likeness
 
     async def start(self) -> None:
         """Open the database and begin to write. `ConfigError` when another proxy writes to it or a newer one shaped it;
