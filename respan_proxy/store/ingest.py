@@ -227,6 +227,8 @@ class Ingest:
 
     def _write(self, ready: Sequence[_Fresh], connection: sqlite3.Connection) -> tuple[list[int], set[str]]:
         fresh, refused, stored, renewed = _admitted(connection, ready)
+        # What is here already as it comes again stays as it is, with what was said of it meanwhile.
+        same = {own_id for own_id in stored - renewed if fresh[own_id].span.role == "row"}
         claiming = [one.span for own_id, one in fresh.items() if one.span.heard.claims or own_id in stored]
         forbidden: set[str] = set()
         settled: set[str] = set()
@@ -235,7 +237,7 @@ class Ingest:
             settled, forbidden = linking.tie(connection, knot)
         rows: dict[Shape, list[list[Any]]] = {}
         for own_id, one in fresh.items():
-            if one.span.role == "row":
+            if one.span.role == "row" and own_id not in same:
                 rows.setdefault(one.shape, []).append(one.bound)
                 if one.span.facts.get("status") != "running":
                     settled.add(own_id)
@@ -243,6 +245,8 @@ class Ingest:
         for shape, group in rows.items():
             connection.executemany(upsert(shape), group)
         connection.executemany(_SPAN, [_values(one, own_id in forbidden) for own_id, one in fresh.items()])
+        if moved := linking.homeless(connection, [one.span.heard.trace_id for one in fresh.values()]):
+            settled |= linking.rehome(connection, moved)
         return refused, settled
 
 

@@ -132,7 +132,8 @@ def tie(connection: sqlite3.Connection, knot: Knot) -> tuple[set[str], set[str]]
             placed[found.span.id] = (call_id, role)
             if knot.calls[call_id].forbids_content:
                 forbidden.add(found.span.id)
-    changed |= _move_spans(connection, knot, placed)
+    appeared = _move_spans(connection, knot, placed)
+    changed |= appeared
     stored = [(own_id,) for own_id in forbidden if knot.spans[own_id].is_stored]
     if stored:
         connection.executemany(f"UPDATE span SET {_FORGET_CONTENT} WHERE own_id = ? AND enc IS NOT NULL", stored)
@@ -156,7 +157,31 @@ def tie(connection: sqlite3.Connection, knot: Knot) -> tuple[set[str], set[str]]
     connection.executemany(_KEEP_OWN, fresh)
     connection.executemany("DELETE FROM linked WHERE unique_id = ?", left)
     connection.executemany(_WRITE_CALL, moved)
+    # Whoever was told that a call's own trace is its place goes with the call.
+    left_traces = {call_id for *_, call_id in moved if knot.calls[call_id].own.get("trace_unique_id") == call_id}
+    changed |= rehome(connection, left_traces | {knot.spans[own_id].heard.trace_id for own_id in appeared})
     return changed, forbidden
+
+
+def rehome(connection: sqlite3.Connection, trace_ids: Collection[str]) -> set[str]:
+    """Spans whose trace was a call's own: they are in the trace that the call is in. Returns those that moved."""
+    moved: set[str] = set()
+    for trace_id in trace_ids:
+        sql = "SELECT log.trace_unique_id FROM log JOIN linked USING (unique_id) WHERE log.unique_id = ?1 AND linked.trace_id = ?1"
+        (home,) = connection.execute(sql, (trace_id,)).fetchone() or (trace_id,)
+        sql = (
+            "UPDATE log SET trace_unique_id = ?1 WHERE unique_id IN (SELECT own_id FROM span WHERE trace_id = ?2 AND role = 'row')"
+            " AND trace_unique_id <> ?1 AND organization_key_id IS (SELECT organization_key_id FROM log WHERE unique_id = ?2)"
+            " RETURNING unique_id"
+        )
+        moved.update(id for (id,) in connection.execute(sql, (home, trace_id)).fetchall())
+    return moved
+
+
+def homeless(connection: sqlite3.Connection, trace_ids: Iterable[str]) -> list[str]:
+    """Of these traces: those that were the own ones of calls which are elsewhere now."""
+    sql = f"SELECT unique_id FROM linked WHERE unique_id {_AMONG} AND trace_id = unique_id"
+    return [trace_id for (trace_id,) in connection.execute(sql, (_json(set(trace_ids)),)).fetchall()]
 
 
 def _own(call_id: str, own: Mapping[str, Any]) -> tuple[Any, ...]:

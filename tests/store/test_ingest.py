@@ -275,3 +275,25 @@ async def test_a_trace_is_forgotten_whole_and_nothing_else(path: Path) -> None:
         assert read(path, "SELECT span_name, status FROM log ORDER BY seq") == [("chat", "running"), ("elsewhere", "success")]
         for table, left in (("body", 0), ("span", 1), ("linked", 0)):
             assert read(path, f"SELECT count(*) FROM {table}") == [(left,)]
+
+
+@pytest.mark.parametrize("is_late", [True, False], ids=["after", "before"])
+async def test_who_was_told_the_calls_own_trace_as_its_place_goes_with_the_call(path: Path, is_late: bool) -> None:
+    """A provider of one's own is sent `traceparent` while nobody knows yet where the call stands; its spans come by themselves."""
+    async with writing(path) as writer:
+        own = "c".ljust(32, "0")
+        writer.finish(call("c"), None)
+        inner, outer = told("inner", own, parent=own[16:]), told("llm", parent="flow", claim=Claim(log_id=own))
+        for span in (outer, inner) if is_late else (inner, outer):
+            await writer.ingest([span], 1000, "full")
+        assert sorted(read(path, "SELECT span_name, trace_unique_id FROM log")) == [("inner", TRACE), ("llm", TRACE)]
+        assert read(path, "SELECT trace_id FROM span JOIN log USING (unique_id) WHERE span_name = 'inner'") == [(own,)]
+
+
+async def test_what_was_said_of_a_span_meanwhile_stays_when_it_comes_again(path: Path) -> None:
+    async with writing(path) as writer:
+        span = told("step", metadata={"a": 1})
+        await writer.ingest([span], 1000, "full")
+        await writer.change(lambda connection: connection.execute("UPDATE log SET metadata = '{\"a\":2}'"))
+        await writer.ingest([told("step", metadata={"a": 1})], 1000, "full")
+        assert read(path, "SELECT metadata FROM log") == [('{"a":2}',)]
