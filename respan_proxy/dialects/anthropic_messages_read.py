@@ -24,6 +24,7 @@ from respan_proxy.dialects.events import (
     ToolDelta,
     ToolEnd,
     ToolStart,
+    Unsaid,
     UsageReport,
 )
 from respan_proxy.dialects.faults import MALFORMED, TRUNCATED, broken, error_of
@@ -32,6 +33,8 @@ from respan_proxy.dialects.lenient import text as text_of
 from respan_proxy.dialects.usage import Usage
 from respan_proxy.wire.sse import Decoder, Frame
 
+# What a search of the web did on its way: the pages that the answer rests on are its citations.
+_SEARCH = frozenset({"server_tool_use", "web_search_tool_result"})
 _REASON: Mapping[object, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop_sequence",
@@ -95,6 +98,8 @@ class _Reading:
         elif kind == "thinking":
             self.delta(index, {"type": "thinking_delta", "thinking": block.get("thinking")}, events)
             opened.signature = text_of(block.get("signature")) or ""
+        elif isinstance(kind, str) and kind not in _SEARCH:
+            events.append(Unsaid("hosted_tools"))
 
     def delta(self, index: object, delta: Mapping[str, Any], events: list[Event]) -> None:
         kind = delta.get("type")
@@ -129,8 +134,7 @@ class _Reading:
         elif block.kind == "thinking":
             events.append(ReasoningEnd(Opaque("anthropic", block.signature) if block.signature else None))
         elif block.kind == "text":
-            pages = [(text_of(cited.get("url")), text_of(cited.get("title")) or "") for cited in block.cited]
-            events.extend(Citation(block.start, self.length, url, title) for url, title in pages if url)
+            events.extend(_cited(cited, block.start, self.length) for cited in block.cited)
 
     def finish(self, said: Mapping[str, Any], events: list[Event]) -> None:
         native = said.get("stop_reason")
@@ -263,6 +267,12 @@ def _usage(counters: Mapping[str, Any]) -> Usage:
         output=count(counters.get("output_tokens")),
         reasoning=count(members(counters.get("output_tokens_details")).get("thinking_tokens")),
     )
+
+
+def _cited(cited: Mapping[str, Any], start: int, end: int) -> Citation | Unsaid:
+    """A page of the web; a place in a document that the caller sent has no address."""
+    url = text_of(cited.get("url"))
+    return Citation(start, end, url, text_of(cited.get("title")) or "") if url else Unsaid("citations")
 
 
 def _key(index: object) -> object:

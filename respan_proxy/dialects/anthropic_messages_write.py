@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from respan_proxy.dialects.anthropic_citations import cut, write_citation
 from respan_proxy.dialects.chat import Choice, Part, Reasoning, Refusal, Text, ToolCall, arguments_object, assemble
 from respan_proxy.dialects.dialect import WriteContext
 from respan_proxy.dialects.events import (
+    Citation,
     End,
     Event,
     Failure,
     Finish,
     FinishReason,
+    Logprobs,
     Media,
     Opaque,
     ReasoningDelta,
@@ -57,7 +60,7 @@ class Writer:
     """Writes a stream of blocks, one open at a time: deltas of another call wait until the open call ends, or the reply finishes.
 
     `message_start` goes with the first content; usage and stop reason wait for `End`, because chat providers count last.
-    Only the first choice can be said here, and generated media, citations and logprobs cannot.
+    Only the first choice can be said here, and generated media and logprobs cannot.
     """
 
     def __init__(self, context: WriteContext) -> None:
@@ -66,17 +69,26 @@ class Writer:
         self._usage = Usage()
         self._finish: Finish | None = None
         self._index = -1  # of the latest block
-        self._open: str | None = None  # its type, while it is open
+        self._open: str | None = None  # its type, while it is open; `_CITED` of a text that something was cited for
+        self._written = 0  # characters of text so far
+        self._since = 0  # how many of them precede the latest block
         self._calls: list[_Call] = []  # the open one, then those that wait
         self._begun = False
         self._over = False
 
     def feed(self, event: Event) -> bytes:
-        if self._over or getattr(event, "choice", None):
+        if self._over:
+            return b""
+        if getattr(event, "choice", None):
+            self._context.lost("choices")
             return b""
         match event:
-            case TextDelta(text) | RefusalDelta(text):
-                return self._in("text") + self._delta({"type": "text_delta", "text": text})
+            case TextDelta(text):
+                opened = b"" if self._open == "text" else self._open_text(text)
+                self._written += len(text)
+                return opened + self._delta({"type": "text_delta", "text": text})
+            case RefusalDelta(text):
+                return self._open_text(text) + self._delta({"type": "text_delta", "text": text})
             case ReasoningDelta(text):
                 return self._in("thinking") + self._delta({"type": "thinking_delta", "thinking": text})
             case ReasoningEnd(opaque):
@@ -89,6 +101,12 @@ class Writer:
                 return self._argue(index, arguments)
             case ToolEnd(index):
                 return self._end_call(index)
+            case Citation():
+                return self._cite(event)
+            case Logprobs():
+                self._context.lost("logprobs")
+            case Media():
+                self._context.lost(event.kind)
             case Start():
                 self._start = event
             case UsageReport(usage):
@@ -123,8 +141,21 @@ class Writer:
             return b""
         return self._close_all() + self._block({"type": kind, **_EMPTY[kind]})
 
+    def _open_text(self, text: str) -> bytes:
+        """What follows a citation is a block of its own, but for white space: Claude refuses a block of nothing else in a history."""
+        return b"" if self._open == _CITED and text.isspace() else self._in("text")
+
+    def _cite(self, citation: Citation) -> bytes:
+        """A citation belongs to its block, and can only be said while that is open: then for all of it."""
+        if self._open not in ("text", _CITED) or max(citation.within(self._written)) <= self._since:
+            self._context.lost("citations")
+            return b""
+        self._open = _CITED
+        return self._delta({"type": "citations_delta", "citation": write_citation(citation)})
+
     def _block(self, block: dict[str, Any]) -> bytes:
         self._index += 1
+        self._since = self._written
         self._open = block["type"]
         return self._message_start() + _frame({"type": "content_block_start", "index": self._index, "content_block": block})
 
@@ -191,13 +222,18 @@ class Writer:
         return out
 
 
+_CITED = "text, cited"
 _EMPTY: Mapping[str, dict[str, Any]] = {"text": {"text": ""}, "thinking": {"thinking": "", "signature": ""}}
 
 
 def write_reply(events: Iterable[Event], context: WriteContext) -> bytes:
     reply = assemble(events)
     choice = reply.choices[0] if reply.choices else Choice()
-    content = [block for part in choice.parts for block in _blocks(part, context)]
+    content = list(_content(choice, context))
+    if choice.logprobs:
+        context.lost("logprobs")
+    if len(reply.choices) > 1:
+        context.lost("choices")
     finish = Finish(
         choice.finish or "stop",
         choice.native_finish,
@@ -221,6 +257,20 @@ def _message(start: Start, context: WriteContext, content: list[dict[str, Any]],
     }
 
 
+def _content(choice: Choice, context: WriteContext) -> Iterator[dict[str, Any]]:
+    begins, length = 0, len(choice.text) if choice.citations else 0
+    if choice.citations and not length:
+        context.lost("citations")
+    for part in choice.parts:
+        if isinstance(part, Text) and choice.citations and part.text:
+            yield from _signed(part.signature)
+            for piece, cited in cut(part.text, begins, choice.citations, length):
+                yield {"type": "text", "text": piece, **({"citations": [write_citation(citation) for citation in cited]} if cited else {})}
+            begins += len(part.text)
+        else:
+            yield from _blocks(part, context)
+
+
 def _blocks(part: Part, context: WriteContext) -> list[dict[str, Any]]:
     match part:
         case Text(text, signature):
@@ -235,6 +285,7 @@ def _blocks(part: Part, context: WriteContext) -> list[dict[str, Any]]:
             block = {"type": "tool_use", "id": id or context.new_id("call_"), "name": name, "input": arguments_object(arguments)}
             return [*_signed(signature), block]
         case Media():
+            context.lost(part.kind)
             return []
 
 

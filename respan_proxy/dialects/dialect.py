@@ -59,6 +59,8 @@ class WriteContext:
     """Gemini streams only: a JSON array instead of SSE."""
     include_thoughts: bool = True
     """Gemini only: the caller asked to see thoughts."""
+    lost: Callable[[str], None] = lambda what: None
+    """Told what of the reply the writer has no place for: `citations`, `logprobs`, `image`, `choices`."""
     encrypted_reasoning: bool = True
     """Responses only: the caller asked for `reasoning.encrypted_content`."""
     echo: Mapping[str, Any] = field(default_factory=dict)

@@ -134,6 +134,10 @@ class Citation:
     title: str
     choice: int = 0
 
+    def within(self, length: int) -> tuple[int, int]:
+        """Its place in a text of `length` characters: all of it where the place says nothing, as some servers count none."""
+        return (self.start, min(self.end, length)) if self.start < min(self.end, length) else (0, length)
+
 
 @frozen
 class Logprobs:
@@ -151,6 +155,19 @@ class Media:
     media_type: str | None
     data: str | None = None
     url: str | None = None
+    choice: int = 0
+
+    @property
+    def kind(self) -> str:
+        """`image`, `audio`, `video`, ...; `media` where nobody said."""
+        return (self.media_type or "").partition("/")[0] or "media"
+
+
+@frozen
+class Unsaid:
+    """The provider said something that no event holds: `citations`, `audio`, `hosted_tools`. Writers pass it over: it is told as a loss."""
+
+    what: str
     choice: int = 0
 
 
@@ -209,6 +226,7 @@ Event = (
     | Citation
     | Logprobs
     | Media
+    | Unsaid
     | Finish
     | UsageReport
     | Failure

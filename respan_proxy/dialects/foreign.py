@@ -1,7 +1,8 @@
 """What an earlier provider of the conversation left in the history of a client that now speaks to another one in its own words.
 
 Nothing is translated there, and so nothing leaves it out: Claude refuses signatures it did not write, OpenAI encrypted content that
-it did not encrypt, Gemini calls without a signature, and strict chat servers every member they do not know.
+it did not encrypt, Gemini calls without a signature, and strict chat servers every member they do not know. Nor has anyone but Claude
+the key to what its search found.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from respan_proxy.dialects.anthropic_citations import is_foreign as is_foreign_citation
 from respan_proxy.dialects.anthropic_request_write import unsigned_loop
 from respan_proxy.dialects.events import TAG
 from respan_proxy.dialects.gemini_request_read import SKIP
@@ -18,13 +20,24 @@ from respan_proxy.dialects.request import Losses, Profile
 
 Members = Mapping[str, Any]
 
-MARKS: Mapping[str, tuple[bytes, ...]] = {
+_ANNOTATIONS = "annotations"
+_MARKS: Mapping[str, tuple[bytes, ...]] = {
     "anthropic.messages": (TAG.encode(),),
     "openai.responses": (TAG.encode(),),
-    "openai.chat": tuple(name.encode() for name in EXTENSIONS),
     "gemini": (b"functionCall", b"function_call"),
 }
-"""By dialect: what a body without any of it need not be read for, if reading it is dear."""
+
+
+def marks(dialect: str, profile: Profile) -> tuple[bytes, ...]:
+    """What a body without any of it need not be read for, if reading it is dear."""
+    return tuple(name.encode() for name in _refused(profile)) if dialect == "openai.chat" else _MARKS.get(dialect, ())
+
+
+def _refused(profile: Profile) -> frozenset[str]:
+    """Members of an assistant's message that a chat server does not take."""
+    extensions = EXTENSIONS if "messages.extensions" in profile.refuses else frozenset[str]()
+    return extensions | {_ANNOTATIONS} if "messages.annotations" in profile.refuses else extensions
+
 
 _OUR_ITEM = re.compile(r"rs_[0-9a-f]{24}")
 """The service's own names are twice as long."""
@@ -47,33 +60,58 @@ def _messages(members: Members, profile: Profile, losses: Losses) -> dict[str, A
     if not isinstance(told, list):
         return {}
     for message in told:  # plain loops: most conversations are looked through for nothing
-        if _has_foreign_thinking(message, unsigned):
+        if _has_foreign(message, unsigned):
             break
     else:
         return {}
-    losses.add("messages.reasoning")
     kept: list[Any] = []
+    thought = False
     for message in told:
-        if not _has_foreign_thinking(message, unsigned):
+        if not _has_foreign(message, unsigned):
             kept.append(message)
-        elif content := [block for block in message["content"] if not _is_foreign(block, unsigned)]:
+            continue
+        content: list[Any] = []
+        for block in message["content"]:
+            if _is_foreign(block, unsigned):
+                thought = True
+                losses.add("messages.reasoning")
+            elif _cites_foreign(block):
+                losses.add("messages.citations")
+                content.append(_uncited(block))
+            else:
+                content.append(block)
+        if content:
             kept.append({**message, "content": content})
     thinking = members.get("thinking")
-    if isinstance(thinking, dict) and thinking.get("type") == "enabled" and _well_formed(kept) and unsigned_loop(kept):
+    is_on = thought and isinstance(thinking, dict) and thinking.get("type") == "enabled"
+    if is_on and _well_formed(kept) and unsigned_loop(kept):
         losses.add("reasoning", "dropped_missing_signature")
         return {"messages": kept, "thinking": {"type": "disabled"}}
     return {"messages": kept}
 
 
-def _has_foreign_thinking(message: Any, unsigned: tuple[str | None, ...]) -> bool:
+def _has_foreign(message: Any, unsigned: tuple[str | None, ...]) -> bool:
     if type(message) is not dict or message.get("role") != "assistant":
         return False
     content = message.get("content")
     if type(content) is list:
         for block in content:
-            if type(block) is dict and block.get("type") == "thinking" and _is_foreign(block, unsigned):
+            if type(block) is dict and (
+                (block.get("type") == "thinking" and _is_foreign(block, unsigned)) or ("citations" in block and _cites_foreign(block))
+            ):
                 return True
     return False
+
+
+def _cites_foreign(block: Any) -> bool:
+    """Text with a citation of ours, whose key Claude never gave."""
+    cited = block.get("citations") if type(block) is dict and block.get("type") == "text" else None
+    return type(cited) is list and any(is_foreign_citation(citation) for citation in cited)
+
+
+def _uncited(block: dict[str, Any]) -> dict[str, Any]:
+    own = [citation for citation in block["citations"] if not is_foreign_citation(citation)]
+    return {**{name: value for name, value in block.items() if name != "citations"}, **({"citations": own} if own else {})}
 
 
 def _is_foreign(block: Any, unsigned: tuple[str | None, ...]) -> bool:
@@ -114,16 +152,22 @@ def _is_foreign_item(item: Any) -> bool:
 
 
 def _chat(members: Members, profile: Profile, losses: Losses) -> dict[str, Any]:
-    told = members.get("messages")
-    if "messages.extensions" not in profile.refuses or not isinstance(told, list):
+    told, refused = members.get("messages"), _refused(profile)
+    if not refused or not isinstance(told, list):
         return {}
+    extended = annotated = cited = False
     for message in told:
-        if type(message) is dict and message.get("role") == "assistant" and _is_extended(message):
-            break
-    else:
+        if type(message) is dict and message.get("role") == "assistant":
+            extended = extended or ("messages.extensions" in profile.refuses and _is_extended(message))
+            if _ANNOTATIONS in message and _ANNOTATIONS in refused:  # OpenAI says an empty list with every answer
+                annotated, cited = True, cited or bool(message[_ANNOTATIONS])
+    if not (extended or annotated):
         return {}
-    losses.add("messages.reasoning")
-    return {"messages": [_plain(message) for message in told]}
+    if extended:
+        losses.add("messages.reasoning")
+    if cited:
+        losses.add("messages.citations")
+    return {"messages": [_plain(message, refused) for message in told]}
 
 
 def _is_extended(message: dict[str, Any]) -> bool:
@@ -137,13 +181,13 @@ def _is_extended(message: dict[str, Any]) -> bool:
     return False
 
 
-def _plain(message: Any) -> Any:
+def _plain(message: Any, refused: frozenset[str]) -> Any:
     if not isinstance(message, dict) or message.get("role") != "assistant":
         return message
-    plain = {name: value for name, value in message.items() if name not in EXTENSIONS}
+    plain = {name: value for name, value in message.items() if name not in refused}
     if isinstance(calls := plain.get("tool_calls"), list):
         plain["tool_calls"] = [
-            {name: value for name, value in call.items() if name not in EXTENSIONS} if isinstance(call, dict) else call for call in calls
+            {name: value for name, value in call.items() if name not in refused} if isinstance(call, dict) else call for call in calls
         ]
     return plain
 

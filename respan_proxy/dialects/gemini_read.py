@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,9 +27,11 @@ from respan_proxy.dialects.events import (
     ToolDelta,
     ToolEnd,
     ToolStart,
+    Unsaid,
     UsageReport,
 )
 from respan_proxy.dialects.faults import MALFORMED, TRUNCATED, broken, error_of
+from respan_proxy.dialects.gemini_grounding import read_pages
 from respan_proxy.dialects.gemini_partial import PartialCall
 from respan_proxy.dialects.lenient import count, members, text
 from respan_proxy.dialects.usage import Usage
@@ -59,7 +61,7 @@ class _Choice:
     texts: list[str] = field(default_factory=list)
     calls: int = 0
     partial: PartialCall | None = None
-    citations: list[Citation] = field(default_factory=list)
+    citations: list[Citation | Unsaid] = field(default_factory=list)
     spoke: bool = False
     finished: bool = False
 
@@ -165,8 +167,8 @@ class _Reading:
             return
         if logprobs := candidate.get("logprobsResult"):
             events += _logprobs(members(logprobs), index)
-        if grounding := candidate.get("groundingMetadata"):
-            cited = _citations(members(grounding), "".join(choice.texts), index)
+        if "groundingMetadata" in candidate or "citationMetadata" in candidate:
+            cited = read_pages(candidate, "".join(choice.texts), index)
             choice.citations += [citation for citation in cited if citation not in choice.citations]
         reason = candidate.get("finishReason")
         if isinstance(reason, str) and reason:
@@ -195,6 +197,8 @@ class _Reading:
         elif not part.get("thought") and (media := _media(part, index)):
             choice.spoke = True
             events.append(media)
+        elif "executableCode" in part or "codeExecutionResult" in part:
+            events.append(Unsaid("hosted_tools"))
 
     def _call(self, call: dict[str, Any], signature: Opaque | None, choice: _Choice, index: int, events: list[Event]) -> None:
         """A call is one part, but for Vertex, which may stream its arguments piece by piece: then it is told when it is whole."""
@@ -361,19 +365,6 @@ def _media(part: Mapping[str, Any], index: int) -> Media | None:
     if url := text(file.get("fileUri")):
         return Media(text(file.get("mimeType")), url=url, choice=index)
     return None
-
-
-def _citations(grounding: Mapping[str, Any], said: str, index: int) -> Iterator[Citation]:
-    """Pages behind the answer. Google's offsets count UTF-8 bytes of the text so far."""
-    chunks, encoded = _list(grounding.get("groundingChunks")), said.encode("utf-8", "surrogatepass")
-    for support in _list(grounding.get("groundingSupports")):
-        segment = members(members(support).get("segment"))
-        start, end = (len(encoded[: count(segment.get(name))].decode("utf-8", "ignore")) for name in ("startIndex", "endIndex"))
-        for number in _list(members(support).get("groundingChunkIndices")):
-            if isinstance(number, int) and 0 <= number < len(chunks):
-                page = members(members(chunks[number]).get("web"))
-                if url := text(page.get("uri")):
-                    yield Citation(start, end, url, text(page.get("title")) or "", index)
 
 
 def _logprobs(result: Mapping[str, Any], index: int) -> list[Logprobs]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import orjson
 from respan_proxy.dialects.chat import Choice, Part, Reasoning, Refusal, Text, ToolCall, arguments_object, assemble
 from respan_proxy.dialects.dialect import WriteContext
 from respan_proxy.dialects.events import (
+    Citation,
     End,
     Event,
     Failure,
@@ -32,6 +33,7 @@ from respan_proxy.dialects.events import (
     UsageReport,
 )
 from respan_proxy.dialects.faults import TRUNCATED, broken, google_error, google_http_status
+from respan_proxy.dialects.gemini_grounding import write_pages
 from respan_proxy.dialects.lenient import json_text
 from respan_proxy.dialects.usage import Usage
 from respan_proxy.errors import ProxyError
@@ -57,7 +59,9 @@ class _Writing:
 
     signature: Opaque | None = None
     calls: dict[int, tuple[ToolStart, list[str]]] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
     logprobs: list[Logprobs] = field(default_factory=list)
+    citations: list[Citation] = field(default_factory=list)
     finish: Finish | None = None
 
 
@@ -105,6 +109,7 @@ class Writer:
         match event:
             case TextDelta(text):
                 signature, writing.signature = writing.signature, None
+                writing.texts.append(text)
                 return [_signed({"text": text}, signature)]
             case ToolDelta(index, arguments):
                 if index in writing.calls:
@@ -125,6 +130,8 @@ class Writer:
                     return [_called(*writing.calls.pop(index))]
             case Logprobs():
                 writing.logprobs.append(event)
+            case Citation():
+                writing.citations.append(event)
             case Media():
                 return [_media(event)]
         return []
@@ -151,14 +158,12 @@ class Writer:
         return self._document({"candidates": [{"content": {"role": "model", "parts": [part]}, "index": choice}], **head})
 
     def _last(self) -> bytes:
-        """Every candidate's finish, and the usage."""
+        """Every candidate's finish, with what belongs to all of its text, and the usage."""
         candidates = [
-            _candidate(
-                [_signed({"text": ""}, writing.signature)],
-                index,
-                writing.finish or Finish("stop", None),
-                writing.logprobs,
-            )
+            {
+                **_candidate([_signed({"text": ""}, writing.signature)], index, writing.finish or Finish("stop", None)),
+                **_about("".join(writing.texts), writing.citations, writing.logprobs, self._context),
+            }
             for index, writing in sorted((self._choices or {0: _Writing()}).items())
         ]
         head = self._head or self._begin(Start(None, None))
@@ -180,7 +185,8 @@ def write_reply(events: Iterable[Event], context: WriteContext) -> bytes:
     for choice in reply.choices or (Choice(),):
         parts = [written for part in choice.parts if (written := _whole_part(part, context)) is not None]
         finish = Finish(choice.finish or "stop", choice.native_finish, explanation=choice.explanation)
-        candidates.append(_candidate(parts, choice.index, finish, choice.logprobs))
+        about = _about(choice.text, choice.citations, choice.logprobs, context)
+        candidates.append({**_candidate(parts, choice.index, finish), **about})
     document = {
         "candidates": candidates,
         "usageMetadata": write_usage(reply.usage or Usage()),
@@ -209,7 +215,7 @@ def _head(id: str | None, model: str | None, context: WriteContext) -> dict[str,
     return {"modelVersion": model or context.model or "", "responseId": id or context.new_id("resp_")}
 
 
-def _candidate(parts: list[dict[str, Any]], index: int, finish: Finish, logprobs: Iterable[Logprobs]) -> dict[str, Any]:
+def _candidate(parts: list[dict[str, Any]], index: int, finish: Finish) -> dict[str, Any]:
     candidate: dict[str, Any] = {
         "content": {"role": "model", "parts": parts},
         "finishReason": _FINISH.get(finish.reason, "STOP"),
@@ -217,11 +223,22 @@ def _candidate(parts: list[dict[str, Any]], index: int, finish: Finish, logprobs
     }
     if finish.reason == "filter" and finish.explanation:
         candidate["finishMessage"] = finish.explanation
-    tokens = [token for told in logprobs if not told.refusal for token in told.tokens]
+    return candidate
+
+
+def _about(said: str, citations: Sequence[Citation], logprobs: Iterable[Logprobs], context: WriteContext) -> dict[str, Any]:
+    """Members of a candidate about the text it said: the pages behind it, the probabilities of its tokens."""
+    about: dict[str, Any] = {"groundingMetadata": write_pages(citations, said)} if citations else {}
+    tokens: list[Mapping[str, Any]] = []
+    for told in logprobs:
+        if told.refusal:
+            context.lost("logprobs")
+        else:
+            tokens += told.tokens
     if tokens:
         tops = [{"candidates": [_token(top) for top in token.get("top_logprobs") or ()]} for token in tokens]
-        candidate["logprobsResult"] = {"chosenCandidates": [_token(token) for token in tokens], "topCandidates": tops}
-    return candidate
+        about["logprobsResult"] = {"chosenCandidates": [_token(token) for token in tokens], "topCandidates": tops}
+    return about
 
 
 def _token(told: Mapping[str, Any]) -> dict[str, Any]:

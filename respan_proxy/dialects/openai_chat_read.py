@@ -27,6 +27,7 @@ from respan_proxy.dialects.events import (
     TextDelta,
     ToolDelta,
     ToolStart,
+    Unsaid,
     UsageReport,
 )
 from respan_proxy.dialects.faults import MALFORMED, TRUNCATED, broken, error_of
@@ -78,12 +79,13 @@ class _Calls:
 class _Reading:
     """One reply being read: what earlier deltas said that later ones depend on."""
 
-    __slots__ = ("answered", "calls", "finished", "started", "thought")
+    __slots__ = ("answered", "calls", "cited", "finished", "started", "thought")
 
     def __init__(self) -> None:
         self.started = False
         self.answered = False  # a choice was there
         self.calls: dict[int, _Calls] = {}
+        self.cited = False  # as annotations
         self.finished: set[int] = set()
         self.thought: set[int] = set()  # choices whose thinking came as plain text: their reasoning_details repeat it
 
@@ -106,6 +108,9 @@ class _Reading:
             usage = members(chunk["x_groq"]).get("usage")
         if isinstance(usage, dict):
             events.append(UsageReport(openai_usage(usage)))
+            # Perplexity, xAI: pages without a place in the text, told (again) in the last chunk, as is the usage
+            if (chunk.get("citations") or chunk.get("search_results")) and not self.cited:
+                events.append(Unsaid("citations"))
         return True
 
     def _choice(self, choice: dict[str, Any], events: list[Event]) -> bool:
@@ -174,16 +179,20 @@ class _Reading:
         """What follows the text of a delta: refusal, sound, pictures, calls, citations."""
         if isinstance(refusal := said.get("refusal"), str) and refusal:
             events.append(RefusalDelta(refusal, choice))
-        if (audio := said.get("audio")) and (transcript := text_of(members(audio).get("transcript"))):
-            events.append(TextDelta(transcript, choice))  # what was spoken, as far as other dialects can hold it
+        if audio := members(said.get("audio")):
+            if transcript := text_of(audio.get("transcript")):
+                events.append(TextDelta(transcript, choice))  # what was spoken, as far as other dialects can hold it
+            if audio.get("data"):
+                events.append(Unsaid("audio"))
         urls = [text_of(members(image.get("image_url")).get("url")) for image in objects(said.get("images"))]
         events.extend(_media(url, choice) for url in urls if url)
         for call in objects(said.get("tool_calls")):
             self._call(call, choice, events)
         if isinstance(legacy := said.get("function_call"), dict):
             self._call({"index": 0, "function": legacy}, choice, events)
-        citations = [_citation(annotation, choice) for annotation in objects(said.get("annotations"))]
-        events.extend(citation for citation in citations if citation)
+        for annotation in objects(said.get("annotations")):
+            self.cited = True
+            events.append(_citation(annotation, choice))
 
     def _call(self, call: dict[str, Any], choice: int, events: list[Event]) -> None:
         custom = "custom" in call
@@ -323,11 +332,11 @@ def _media(url: str, choice: int) -> Media:
     return Media(None, url=url, choice=choice)
 
 
-def _citation(annotation: dict[str, Any], choice: int) -> Citation | None:
+def _citation(annotation: dict[str, Any], choice: int) -> Citation | Unsaid:
     cited = members(annotation.get("url_citation"))
     start, end, url = cited.get("start_index"), cited.get("end_index"), text_of(cited.get("url"))
     if url is None:
-        return None
+        return Unsaid("citations")
     return Citation(count(start), count(end), url, text_of(cited.get("title")) or "", choice)
 
 

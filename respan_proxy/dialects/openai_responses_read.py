@@ -26,6 +26,7 @@ from respan_proxy.dialects.events import (
     ToolDelta,
     ToolEnd,
     ToolStart,
+    Unsaid,
     UsageReport,
 )
 from respan_proxy.dialects.faults import MALFORMED, TRUNCATED, broken, error_of, payload_error
@@ -186,6 +187,8 @@ class Reader:
         if annotation.get("type") == "url_citation" and (url := text(annotation.get("url"))):
             start, end = (self._part_at + _index(annotation, name) for name in ("start_index", "end_index"))
             events.append(Citation(start, end, url, text(annotation.get("title")) or ""))
+        else:
+            events.append(Unsaid("citations"))
 
     # ------------------------------------------------------------------------------------------------ output items
 
@@ -228,6 +231,8 @@ class Reader:
             self._thought(item, index, events)
         elif kind == "image_generation_call" and (data := text(item.get("result"))):
             events.append(Media(f"image/{text(item.get('output_format')) or 'png'}", data))
+        elif kind.endswith("_call") and kind != "web_search_call":  # of a search the pages that the answer rests on are told
+            events.append(Unsaid("hosted_tools"))
 
     def _part(self, part: dict[str, Any], events: list[Event]) -> None:
         self._part_at = self._written

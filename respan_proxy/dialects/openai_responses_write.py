@@ -109,6 +109,7 @@ class Writer:
 
     def _write(self, event: Event) -> None:
         if getattr(event, "choice", 0):
+            self._context.lost("choices")
             return
         match event:
             case TextDelta(text):
@@ -133,6 +134,8 @@ class Writer:
                 self._begun()
                 if self._parts and not event.refusal:
                     self._parts[-1][1].setdefault("logprobs", []).extend(tokens)
+                else:
+                    self._context.lost("logprobs")
             case Media():
                 self._media(event)
             case UsageReport(usage):
@@ -307,6 +310,7 @@ class Writer:
         self._begun()
         held = [(begins, part) for begins, part in self._parts if begins <= citation.start]
         if not held:
+            self._context.lost("citations")
             return
         begins, part = held[-1]
         annotation = {
@@ -330,7 +334,8 @@ class Writer:
 
     def _media(self, media: Media) -> None:
         """A picture is the result of a hosted tool here; what is only known by its address has no place."""
-        if media.data is None:
+        if media.data is None or media.kind not in ("image", "media"):
+            self._context.lost(media.kind)
             return
         self._begun()
         self._close_block()

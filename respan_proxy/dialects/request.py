@@ -289,7 +289,7 @@ class Profile:
     """Members that this model or server does not take, in its dialect's words, by path where it is about a value: `stop`, `verbosity`,
     `parallel_tool_calls`, `stream_options`, `metadata`, `prompt_cache_key`, `service_tier`, `web_search_options`, `tools.web_search`,
     `tools.custom`, `tool_choice.none`, `tool_choice.allowed_tools`, `thinking.disabled`, `reasoning_effort.with_tools`,
-    `messages.extensions` (thinking and state that come back in chat)."""
+    `messages.extensions` (thinking and state that come back in chat), `messages.annotations` (of answers that come back)."""
     rejects: frozenset[str] = frozenset()
     """Top-level members that it answers 400 to, so that they are taken out of, or renamed in, a caller's request of its own dialect too:
     `temperature`, `stop`, `max_tokens`, `seed`. What a server merely ignores is not here: its callers' bytes are left alone."""

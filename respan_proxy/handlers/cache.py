@@ -27,6 +27,7 @@ from respan_proxy.handlers.content import bodies
 from respan_proxy.handlers.entries import Entries, Entry
 from respan_proxy.handlers.fallback import ANSWERED_BY_FALLBACK
 from respan_proxy.handlers.flight import Flight, Seat
+from respan_proxy.handlers.losses import OF_A_REPLY
 from respan_proxy.handlers.observe import KEPT_BYTES, observed
 from respan_proxy.handlers.parameters import WHOLE_PARSE_BYTES
 from respan_proxy.handlers.reshape import NO_CHOICES, HideUsage, say_plainly
@@ -123,6 +124,7 @@ class Cache:
             return None
         entry.hits += 1
         exchange.warnings += entry.warnings
+        exchange.quiet_warnings += entry.quiet_warnings
         answer = body if wanted == "whole" else [(self._clock(), body)]
         exchange.borrowed = Borrowed(entry.observed, entry.provider_id, entry.model, entry.simulated, entry.cost, answer)
         headers = CIMultiDict({"Content-Type": entry.content_type if entry.form == wanted else _TYPES[wanted]})
@@ -164,6 +166,7 @@ class Cache:
                 cost=cost,
                 latency_s=self._clock() - exchange.started_at,
                 warnings=tuple(exchange.warnings),
+                quiet_warnings=tuple(told for told in exchange.quiet_warnings if told.startswith(OF_A_REPLY)),
                 request=request if len(request) <= REQUEST_BYTES else b"",
                 is_private=is_private,
                 key_id=exchange.caller.key_id,
@@ -346,7 +349,7 @@ def _plain(reply: Reply, body: bytes) -> bytes | None:
 def _hear(exchange: Exchange, flight: Flight) -> None:
     """What was said on the flight is said to everybody on it."""
     exchange.warnings += flight.exchange.warnings
-    exchange.quiet_warnings += flight.exchange.quiet_warnings
+    flight.tell_quietly(exchange)
 
 
 def _last_words(exchange: Exchange, flight: Flight, error: UpstreamInterrupted) -> bytes:

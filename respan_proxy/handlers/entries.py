@@ -44,6 +44,7 @@ class Entry:
     cost: int | None = None
     latency_s: float = 0.0
     warnings: tuple[str, ...] = ()
+    quiet_warnings: tuple[str, ...] = ()
     request: bytes = b""
     is_private: bool = False
     key_id: str | None = None

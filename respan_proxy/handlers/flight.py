@@ -155,11 +155,17 @@ class Flight:
             self._landed(self)
 
     def settle(self, borrowed: Borrowed) -> None:
-        """The first who is still here pays, the others have borrowed."""
+        """The first who is still here pays, the others have borrowed. What the end of a stream told, the rows of all tell."""
+        for seat in self.seats:
+            self.tell_quietly(seat.exchange)
         for seat in self.seats[:1]:
             seat.pay()
         for seat in self.seats[1:]:
             seat.exchange.borrowed = borrowed
+
+    def tell_quietly(self, exchange: Exchange) -> None:
+        """What is told by rows alone, as far as it is known."""
+        exchange.quiet_warnings += [told for told in self.exchange.quiet_warnings if told not in exchange.quiet_warnings]
 
     def _wake(self) -> None:
         for seat in self.seats:

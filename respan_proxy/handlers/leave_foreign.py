@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from respan_proxy.config import Config
-from respan_proxy.dialects.foreign import MARKS, left_out
+from respan_proxy.dialects.foreign import left_out, marks
 from respan_proxy.dialects.request import Losses
 from respan_proxy.exchange import Exchange, Handler, Next, Reply
 from respan_proxy.handlers.losses import account_for
@@ -25,7 +25,7 @@ def leave_foreign(config: Config) -> Handler:
         target, _ = bound(exchange)
         dialect, members = target.dialect.name, document.members
         if any(members.get(name) is UNREAD for name in ("messages", "input", "contents")):
-            if not await _is_marked(exchange.request.body, MARKS.get(dialect, ())):
+            if not await _is_marked(exchange.request.body, marks(dialect, target.profile)):
                 return await call_next(exchange)
             members = dict(await asked(exchange))
         losses = Losses()
@@ -37,8 +37,8 @@ def leave_foreign(config: Config) -> Handler:
     return handler
 
 
-async def _is_marked(body: bytes, marks: tuple[bytes, ...]) -> bool:
-    for mark in marks:
+async def _is_marked(body: bytes, words: tuple[bytes, ...]) -> bool:
+    for mark in words:
         for start in range(0, len(body), SLICE_BYTES):
             if body.find(mark, start, start + SLICE_BYTES + len(mark)) != -1:
                 return True

@@ -19,13 +19,13 @@ from multidict import CIMultiDict
 from respan_proxy.config import Config
 from respan_proxy.dialects.asked import compact
 from respan_proxy.dialects.dialect import Dialect, ReplyWriter, WriteContext
-from respan_proxy.dialects.events import Event, Failure, ReasoningDelta, TextDelta, ToolDelta
+from respan_proxy.dialects.events import Event, Failure, ReasoningDelta, TextDelta, ToolDelta, Unsaid
 from respan_proxy.dialects.names import NameMap
 from respan_proxy.dialects.observe import Observed, Summary, summed_up
 from respan_proxy.dialects.request import ChatRequest, Losses
 from respan_proxy.errors import UpstreamInterrupted
 from respan_proxy.exchange import Asked, Exchange, Handler, Next, Outgoing, Reply, Stream
-from respan_proxy.handlers.losses import account_for
+from respan_proxy.handlers.losses import account_for, lost_in_reply
 from respan_proxy.handlers.observe import judge_end, plain_answer
 from respan_proxy.handlers.send import bound
 from respan_proxy.respan.endpoints import at_provider, streams_array
@@ -55,7 +55,8 @@ def translate(config: Config) -> Handler:
         sent = enveloped(written.members, path, exchange)
         exchange.outgoing = Outgoing(compact(sent, "request").encode(), path, query, headers)
         reply = await call_next(exchange)
-        return _retold(reply, exchange, target.dialect, _context(exchange, request, members), written.names)
+        lost = lost_in_reply(exchange, config, streamed=isinstance(reply.body, Stream))
+        return _retold(reply, exchange, target.dialect, _context(exchange, request, members, lost), written.names)
 
     return handler
 
@@ -102,7 +103,7 @@ def read_request(exchange: Exchange, members: Mapping[str, Any]) -> ChatRequest:
     return read(members, exchange.model, exchange.streams)
 
 
-def _context(exchange: Exchange, request: ChatRequest, members: Mapping[str, Any]) -> WriteContext:
+def _context(exchange: Exchange, request: ChatRequest, members: Mapping[str, Any], lost: Callable[[str], None]) -> WriteContext:
     include = members.get("include")
     thinking = request.thinking
     return WriteContext(
@@ -113,6 +114,7 @@ def _context(exchange: Exchange, request: ChatRequest, members: Mapping[str, Any
         array=streams_array(exchange.dialect.name, exchange.request.query),
         include_thoughts=thinking is not None and thinking.visible is True,
         encrypted_reasoning=isinstance(include, list) and "reasoning.encrypted_content" in include,
+        lost=lost,
         echo=members,
     )
 
@@ -152,7 +154,7 @@ def _retold(reply: Reply, exchange: Exchange, provider: Dialect, context: WriteC
     headers = answer_headers(reply)
     body = reply.body
     if isinstance(body, Stream):
-        retell = Retell(provider, restore, client.writer(context), partial(judge_end, exchange, attempt))
+        retell = Retell(provider, restore, client.writer(context), partial(judge_end, exchange, attempt), context.lost)
         body.steps.append(retell)
         body.last_words = retell.last_words
         attempt.hearing = retell.heard
@@ -163,6 +165,9 @@ def _retold(reply: Reply, exchange: Exchange, provider: Dialect, context: WriteC
         return error_retold(reply, provider, exchange)
     events = provider.read_reply(plain_answer(attempt))
     attempt.observed = summed_up(events)
+    for event in events:
+        if type(event) is Unsaid:
+            context.lost(event.what)
     if restore is not None:
         events = [told for event in events for told in restore(event)]
     if failure := next((event for event in events if isinstance(event, Failure)), None):
@@ -196,10 +201,11 @@ _SAID = frozenset({TextDelta, ReasoningDelta, ToolDelta})
 class Retell:
     """A step that takes the provider's frames and gives the caller's, each chunk at once.
 
-    `restore` says events in the caller's names. `judge` is asked at a clean end, when all was heard, and raises if it was none.
+    `restore` says events in the caller's names. `judge` is asked at a clean end, when all was heard, and raises if it was none. `lost`
+    hears what the provider said and no event holds.
     """
 
-    __slots__ = ("_judge", "_last", "_reader", "_restore", "_summary", "_writer")
+    __slots__ = ("_judge", "_last", "_lost", "_reader", "_restore", "_summary", "_writer")
 
     def __init__(
         self,
@@ -207,8 +213,10 @@ class Retell:
         restore: Callable[[Event], list[Event]] | None,
         writer: ReplyWriter,
         judge: Callable[[], None] | None = None,
+        lost: Callable[[str], None] = lambda what: None,
     ) -> None:
         self._judge = judge
+        self._lost = lost
         self._reader = provider.reader()
         self._restore = restore
         self._writer = writer
@@ -243,6 +251,8 @@ class Retell:
         for event in events:
             if type(event) not in _SAID:
                 self._summary.feed(event)
+                if type(event) is Unsaid:
+                    self._lost(event.what)
         return events
 
     def _told(self, events: list[Event]) -> bytes:

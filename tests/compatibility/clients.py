@@ -18,7 +18,10 @@ CLIENTS = {
 
 @dataclass(slots=True)
 class Said:
-    """What an answer holds: text, thought, calls (name, arguments), usage as it stands there, what of it is replayed, an error."""
+    """What an answer holds: text, thought, calls (name, arguments), usage as it stands there, what of it is replayed, an error.
+
+    `cited`: url, and the words it stands behind.
+    """
 
     text: str = ""
     thought: str = ""
@@ -26,6 +29,7 @@ class Said:
     usage: Json = field(default_factory=dict)
     replay: list[Json] = field(default_factory=list)
     error: str = ""
+    cited: list[tuple[str, str]] = field(default_factory=list)
 
 
 def path(client: str, model: str, *, streams: bool = False) -> str:
@@ -97,7 +101,13 @@ def _chat(answer: Json) -> Said:
         [(call["name"], json.loads(call["arguments"])) for call in calls] + customs,
         answer.get("usage") or {},
         [message],
+        cited=_noted(message["content"] or "", [note["url_citation"] for note in message.get("annotations") or ()]),
     )
+
+
+def _noted(text: str, notes: list[Json]) -> list[tuple[str, str]]:
+    """Of OpenAI's annotations, which count characters."""
+    return [(note["url"], text[note["start_index"] : note["end_index"]]) for note in notes]
 
 
 def _responses(answer: Json) -> Said:
@@ -106,6 +116,7 @@ def _responses(answer: Json) -> Said:
         match item["type"]:
             case "message":
                 said.text += "".join(part.get("text", "") for part in item["content"])
+                said.cited += [page for part in item["content"] for page in _noted(part.get("text", ""), part.get("annotations", []))]
             case "reasoning":
                 said.thought += "".join(part["text"] for part in (*item["summary"], *(item.get("content") or ())))
             case "function_call":
@@ -123,6 +134,7 @@ def _messages(answer: Json) -> Said:
         [(block["name"], block["input"]) for block in content if block["type"] == "tool_use"],
         answer["usage"],
         content,
+        cited=[(page["url"], block["text"]) for block in content for page in block.get("citations") or ()],
     )
 
 
@@ -134,7 +146,17 @@ def _gemini(answer: Json) -> Said:
         [(part["functionCall"]["name"], part["functionCall"]["args"]) for part in parts if "functionCall" in part],
         answer.get("usageMetadata") or {},
         parts,
+        cited=_grounded(answer["candidates"][0]),
     )
+
+
+def _grounded(candidate: Json) -> list[tuple[str, str]]:
+    pages = candidate.get("groundingMetadata") or {"groundingSupports": []}
+    return [
+        (pages["groundingChunks"][number]["web"]["uri"], support["segment"]["text"])
+        for support in pages["groundingSupports"]
+        for number in support["groundingChunkIndices"]
+    ]
 
 
 _WHOLE: Mapping[str, Callable[[Json], Said]] = {
@@ -149,6 +171,7 @@ def streamed(client: str, text: str) -> Said:
     """The same of a stream of events."""
     said = Said()
     arguments: dict[int, list[str]] = {}
+    begins = 0
     for line in text.splitlines():
         if not line.startswith("data: ") or line == "data: [DONE]":
             continue
@@ -160,6 +183,7 @@ def streamed(client: str, text: str) -> Said:
             case "openai.chat":
                 for choice in event.get("choices", ()):
                     said.text += choice["delta"].get("content") or ""
+                    said.cited += _noted(said.text, [note["url_citation"] for note in choice["delta"].get("annotations") or ()])
                     for call in choice["delta"].get("tool_calls") or ():
                         into = arguments.setdefault(call["index"], ["", ""])
                         into[0] += call["function"].get("name") or ""
@@ -169,15 +193,20 @@ def streamed(client: str, text: str) -> Said:
                 if kind == "response.output_text.delta":
                     said.text += event["delta"]
                 elif kind == "response.completed":
-                    said.calls, said.usage = _responses(event["response"]).calls, event["response"]["usage"]
+                    last = _responses(event["response"])
+                    said.calls, said.usage, said.cited = last.calls, last.usage, last.cited
                 elif kind == "response.failed":
                     said.error = str(event["response"]["error"])
             case "anthropic.messages":
                 if kind == "content_block_start" and event["content_block"]["type"] == "tool_use":
                     arguments[event["index"]] = [event["content_block"]["name"], ""]
+                elif kind == "content_block_start":
+                    begins = len(said.text)
                 elif kind == "content_block_delta":
                     said.text += event["delta"].get("text", "")
-                    if "partial_json" in event["delta"]:
+                    if "citation" in event["delta"]:
+                        said.cited.append((event["delta"]["citation"]["url"], said.text[begins:]))
+                    if "partial_json" in event["delta"] and event["index"] in arguments:  # a hosted tool's is not the client's to run
                         arguments[event["index"]][1] += event["delta"]["partial_json"]
                 elif kind in ("message_start", "message_delta"):
                     said.usage = {**said.usage, **(event.get("message") or event).get("usage", {})}
@@ -185,6 +214,7 @@ def streamed(client: str, text: str) -> Said:
                 part = _gemini(
                     {**event, "candidates": [{"content": {"parts": event["candidates"][0].get("content", {}).get("parts", [])}}]}
                 )
+                said.cited += _grounded(event["candidates"][0])
                 said.text, said.calls, said.usage = said.text + part.text, said.calls + part.calls, part.usage or said.usage
     said.calls += [(name, json.loads(told)) for name, told in arguments.values()]
     return said

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.compatibility.clients import Json, Said, calling, user
-from tests.fakes.turns import Turn
+from tests.fakes.turns import PAGE, Turn
 
 TEXT = "Said by the model."
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -167,6 +167,13 @@ IMAGE: Mapping[str, Json] = {
     "anthropic.messages": {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}},
     "gemini": {"inlineData": {"mimeType": "image/png", "data": PIXEL}},
 }
+_CITING = Turn(TEXT, cited="by the model")
+
+
+def _cites(client: str, said: Said) -> bool:
+    return [url for url, words in said.cited if _CITING.cited in words] == [PAGE]
+
+
 _CUSTOM = {
     "openai.chat": _plus(tools=[{"type": "custom", "custom": {"name": "write_poem"}}]),
     "openai.responses": _plus(tools=[{"type": "custom", "name": "write_poem"}]),
@@ -255,6 +262,8 @@ FEATURES: Sequence[Feature] = (
         },
         lambda client, said: client == "openai.chat" or said.thought == "Let me think.",
     ),
+    Feature("pages that an answer cites", everywhere(), _CITING, came=_cites),
+    Feature("pages that an answer cites, streamed", everywhere(), _CITING, came=_cites, streams=True),
     Feature("web search", _SEARCH, sent="web_search|googleSearch"),
     Feature("web search beside a function", dict.fromkeys(ALL, _beside_a_function), sent="web_search|googleSearch"),
     Feature(

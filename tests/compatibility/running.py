@@ -318,6 +318,14 @@ The models are {", ".join(dict.fromkeys(column.model for column in COLUMNS))}; w
 |---|---|
 | yes | it reached the provider, and what the provider answered came back |
 | `name:what` | served, with this loss, told in `X-Respan-Warnings` and in the row; `on_loss = "error"` makes it a 400 |
+| `reply.name:what` | the same of something that the reply said; of a stream the row alone tells, and no reply is made a 400 |
 | refused | a 400 (of a state that is not there, a 404) that says what cannot be had, before any call |
 | – | the client's dialect, or the provider's, has no such thing |
+
+Of a reply that crosses dialects these are told as lost where they are lost: `reply.citations` (a place in a document, pages without a place
+in the text, words whose block a streamed message has already closed), `reply.logprobs`, `reply.image`, `reply.audio` (its transcript comes
+as text), `reply.hosted_tools` (what tools of the provider's own brought: programs and their output, files, pages fetched) and
+`reply.choices`. A refusal is carried: as itself, as the reason of the finish, or as text. Not taken for losses, and told nowhere: the
+queries and results of a web search (the pages that the answer rests on are its citations), safety ratings (a verdict is the reason of the
+finish), `service_tier`, `system_fingerprint` and traffic types, and citations in a history that leaves for another dialect.
 """

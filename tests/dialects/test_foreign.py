@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from respan_proxy.dialects.foreign import left_out
+from respan_proxy.dialects.foreign import left_out, marks
+from respan_proxy.dialects.profiles import profile_of
 from respan_proxy.dialects.request import Losses, Profile
 
 CLAUDE, STRICT = Profile(thinking="adaptive"), Profile(refuses=frozenset({"messages.extensions"}))
@@ -23,7 +24,7 @@ WORDS = st.sampled_from(
     ["assistant", "model", "user", "thinking", "text", "reasoning", "gw1.openai.x", "", "rs_0123456789abcdef01234567", "enabled"]
 )
 NAMES = st.sampled_from(["role", "content", "contents", "parts", "type", "signature", "messages", "input", "id"]) | st.sampled_from(
-    ["functionCall", "thoughtSignature", "encrypted_content", "tool_calls", "extra_content", "thinking"]
+    ["functionCall", "thoughtSignature", "encrypted_content", "tool_calls", "extra_content", "thinking", "citations", "encrypted_index"]
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | WORDS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4)
@@ -98,3 +99,33 @@ def test_chat_servers_that_take_no_extensions_are_sent_none() -> None:
     assert cleaned("openai.chat", {"messages": told}, STRICT)[0] == {"messages": plain}
     assert cleaned("openai.chat", {"messages": told}, Profile())[0] == {}
     assert cleaned("openai.chat", {"messages": plain}, STRICT)[0] == {}
+
+
+def test_chat_servers_that_refuse_what_openai_says_are_sent_no_annotations() -> None:
+    note = {"type": "url_citation", "url_citation": {"start_index": 0, "end_index": 1, "url": "https://a.test", "title": "a"}}
+    plain = {"role": "assistant", "content": "ok"}
+    for notes, notices in (([note], ["messages.citations:dropped"]), ([], [])):
+        told = [ASKED, {**plain, "annotations": notes}]
+        assert cleaned("openai.chat", {"messages": told}, profile_of("groq", "m")) == ({"messages": [ASKED, plain]}, notices)
+        assert cleaned("openai.chat", {"messages": told}, STRICT) == ({}, []), "OpenAI takes what it says"
+
+
+def test_a_big_body_is_read_for_the_servers_that_refuse_what_is_in_it() -> None:
+    assert marks("openai.chat", Profile()) == ()
+    assert {b"annotations", b"reasoning_content"} <= set(marks("openai.chat", profile_of("mistral", "m")))
+    assert b"annotations" not in marks("openai.chat", profile_of("openai", "m"))
+    assert marks("anthropic.messages", Profile()) == (b"gw1.",)
+
+
+def test_claude_is_sent_citations_that_are_its_own() -> None:
+    own = {"type": "web_search_result_location", "cited_text": "a", "encrypted_index": "EqgB", "url": "https://a.test", "title": "a"}
+    others = {**own, "cited_text": "", "encrypted_index": "gw1.page"}
+    thinking = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+
+    def said(*citations: Any) -> dict[str, Any]:
+        return {"role": "assistant", "content": [{**TEXT, **({"citations": list(citations)} if citations else {})}, TEXT]}
+
+    instead, notices = cleaned("anthropic.messages", {"messages": [ASKED, said(own, others), said(others), ASKED], **thinking}, CLAUDE)
+    assert instead == {"messages": [ASKED, said(own), said(), ASKED]}
+    assert notices == ["messages.citations:dropped"]
+    assert cleaned("anthropic.messages", {"messages": [ASKED, said(own)]}, CLAUDE) == ({}, [])

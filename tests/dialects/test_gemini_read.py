@@ -24,6 +24,7 @@ from respan_proxy.dialects.events import (
     ToolDelta,
     ToolEnd,
     ToolStart,
+    Unsaid,
     UsageReport,
 )
 from respan_proxy.dialects.usage import Usage
@@ -127,9 +128,21 @@ def test_citations_are_told_once_in_characters_of_the_whole_text() -> None:
         "groundingSupports": [{"segment": {"startIndex": 3, "endIndex": 8}, "groundingChunkIndices": [0, 1, 9, "x"]}],
     }
     told = read(candidate({"text": "Zü"}), candidate({"text": "☃!"}, groundingMetadata=grounding), {**STOPPED}, {**STOPPED})
-    assert told[2:] == [Citation(2, 4, "https://g.test", "g"), *DONE]
+    assert told[2:] == [Citation(2, 4, "https://g.test", "g"), Unsaid("citations"), *DONE]
     again = read(candidate({"text": "Zü☃!"}, groundingMetadata=grounding), candidate(groundingMetadata=grounding, finishReason="STOP"))
     assert again[1:] == told[2:]
+
+
+@pytest.mark.parametrize("member", ["citationSources", "citations"])
+def test_a_source_that_is_recited_is_cited(member: str) -> None:
+    recited = {member: [{"startIndex": 3, "endIndex": 8, "uri": "https://g.test", "license": "mit"}, {"startIndex": 0, "endIndex": 1}]}
+    told = read(candidate({"text": "Zü☃!"}, citationMetadata=recited, finishReason="STOP"))
+    assert told[1:] == [Citation(2, 4, "https://g.test", ""), Unsaid("citations"), *DONE]
+
+
+def test_a_program_that_google_ran_is_not_said() -> None:
+    told = read(candidate({"executableCode": {"code": "1"}}, {"codeExecutionResult": {"output": "1"}}, {"text": "a"}, finishReason="STOP"))
+    assert told == [Unsaid("hosted_tools"), Unsaid("hosted_tools"), TextDelta("a"), *DONE]
 
 
 @pytest.mark.parametrize(

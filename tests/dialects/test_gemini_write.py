@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from respan_proxy.dialects import DIALECTS
 from respan_proxy.dialects.chat import assemble
 from respan_proxy.dialects.events import (
+    Citation,
     End,
     Event,
     Failure,
@@ -100,6 +101,21 @@ def test_what_is_written_reads_back_as_what_was_said(events: list[Event], form: 
     native = [call.signature for call in expected.tool_calls if call.signature and call.signature.provider == "gemini"]
     assert {call.signature for call in got.tool_calls if call.signature} == set(native)
     assert got.finish == expected.finish
+    if not expected.refusal:
+        assert got.citations == tuple(dict.fromkeys(expected.citations))
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 0), (3, 3), (9, 12), (3, 1)])
+def test_a_page_whose_place_says_nothing_stands_behind_all_of_the_text(start: int, end: int) -> None:
+    events: list[Event] = [TextDelta("Zü☃"), Citation(start, end, "https://g.test", "g"), Citation(1, 9, "https://g.test", "g"), *END]
+    for last in (documents(written(events))[-1], orjson.loads(G.write_reply(events, telling.context()))):
+        assert last["candidates"][0]["groundingMetadata"] == {
+            "groundingChunks": [{"web": {"uri": "https://g.test", "title": "g"}}],
+            "groundingSupports": [
+                {"segment": {"startIndex": 0, "endIndex": 6, "text": "Zü☃"}, "groundingChunkIndices": [0]},
+                {"segment": {"startIndex": 1, "endIndex": 6, "text": "ü☃"}, "groundingChunkIndices": [0]},
+            ],
+        }
 
 
 @given(telling.replies(), st.integers(0), st.booleans())

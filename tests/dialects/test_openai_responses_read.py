@@ -25,6 +25,7 @@ from respan_proxy.dialects.events import (
     ToolDelta,
     ToolEnd,
     ToolStart,
+    Unsaid,
     UsageReport,
 )
 from respan_proxy.dialects.usage import Usage
@@ -114,7 +115,12 @@ def test_annotations_count_from_the_beginning_of_the_whole_text() -> None:
         {"type": "response.output_text.annotation.added", "annotation": {"type": "file_citation", "file_id": "f"}},
         COMPLETED,
     )
-    assert events[2:] == [Citation(4, 7, "https://t.test", "T"), *DONE]
+    assert events[2:] == [Citation(4, 7, "https://t.test", "T"), Unsaid("citations"), *DONE]
+
+
+@pytest.mark.parametrize(("kind", "unsaid"), [("code_interpreter_call", [Unsaid("hosted_tools")]), ("web_search_call", [])])
+def test_what_a_hosted_tool_did_is_not_said_but_for_a_search_which_is_in_its_citations(kind: str, unsaid: list[Event]) -> None:
+    assert read({"type": "response.output_item.done", "output_index": 0, "item": {"type": kind, "id": "i"}}, COMPLETED) == [*unsaid, *DONE]
 
 
 def test_probabilities_follow_their_text() -> None:

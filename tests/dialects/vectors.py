@@ -78,9 +78,14 @@ def expected_body(vector: dict[str, Any]) -> dict[str, Any]:
 
     Where a vector and the example of Respan's own page differ, the page wins: ids of chat completions begin with `chatcmpl-`
     (vectors keep `msg_...`), and a message without refusal, a choice without logprobs, and usage without details have no such
-    member (vectors hold nulls and zeros).
+    member (vectors hold nulls and zeros). Citations that vectors drop are told (`_CITED`).
     """
     body: dict[str, Any] = copy.deepcopy(vector["client_response_expected"]["body"])
+    match _CITED.get(vector["name"]):
+        case {"citations": _} as cited:
+            body["content"][0].update(cited)
+        case {"groundingMetadata": _} as cited:
+            body["candidates"][0].update(cited)
     if vector["dialect_in"] != "openai.chat" or "choices" not in body:
         return body
     body["id"] = body["id"] if body["id"].startswith("chatcmpl-") else f"chatcmpl-{body['id']}"
@@ -93,6 +98,27 @@ def expected_body(vector: dict[str, Any]) -> dict[str, Any]:
         if not any(body["usage"][details].values()):
             del body["usage"][details]
     return body
+
+
+_CITED = {
+    "a2r_signature_return": {
+        "citations": [
+            {
+                "type": "web_search_result_location",
+                "cited_text": "",
+                "encrypted_index": "gw1.page",
+                "url": "https://c.test",
+                "title": "T",
+            }
+        ]
+    },
+    "g2r_unary": {
+        "groundingMetadata": {
+            "groundingChunks": [{"web": {"uri": "https://c.test", "title": "T"}}],
+            "groundingSupports": [{"segment": {"startIndex": 0, "endIndex": 3, "text": "Hey"}, "groundingChunkIndices": [0]}],
+        }
+    },
+}
 
 
 def counter() -> Callable[[str], str]:

@@ -14,6 +14,8 @@ from tests.fakes.recordings import sse
 THOUGHT = "Let me think."
 # What no one but its vendor can read, as each of them sends it (base64).
 SIGNATURE = "c2lnbmVkIHRob3VnaHQ="
+INDEX = "RW5jcnlwdGVk"
+PAGE, TITLE = "https://page.test/a", "A page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,20 @@ class Turn:
     """What the model says, in this order: a thought, a text, calls of tools.
 
     `calls`: name and arguments; a text for a custom tool, which is the argument `input` where the vendor knows functions only.
+    `cited`: the words of the text that rest on `PAGE`, which a search has found.
     """
 
     text: str = ""
     calls: Sequence[tuple[str, Mapping[str, Any] | str]] = ()
     thought: str = ""
+    cited: str = ""
     ids: Sequence[str] = field(default=("one", "two", "three"))
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where the cited words are, in characters; the beginning, of none."""
+        start = self.text.index(self.cited)
+        return start, start + len(self.cited)
 
     def __call__(self, request: Received) -> Answer:
         """For `FakeProvider.will`."""
@@ -58,6 +68,10 @@ def _chat(turn: Turn, asked: Mapping[str, Any]) -> _Said:
     ]
     finish = "tool_calls" if calls else "stop"
     message: dict[str, Any] = {"role": "assistant", "content": turn.text or None, "refusal": None}
+    page = {"start_index": turn.place[0], "end_index": turn.place[1], "title": TITLE, "url": PAGE}
+    notes = [{"type": "url_citation", "url_citation": page}] if turn.cited else []
+    if notes:
+        message["annotations"] = notes
     if turn.thought:
         message["reasoning_content"] = turn.thought  # of compatible servers; OpenAI's own shows none here
     if calls:
@@ -71,6 +85,7 @@ def _chat(turn: Turn, asked: Mapping[str, Any]) -> _Said:
     chunks = [chunk({"role": "assistant", "content": "" if turn.text else None, "refusal": None})]
     chunks += [chunk({"reasoning_content": half}) for half in _halves(turn.thought) if half]
     chunks += [chunk({"content": half}) for half in _halves(turn.text) if half]
+    chunks += [chunk({"annotations": notes})] if notes else []
     for index, call in enumerate(calls):
         kind, member = ("custom", "input") if call["type"] == "custom" else ("function", "arguments")
         begun = {**call, "index": index, kind: {**call[kind], member: ""}}
@@ -113,12 +128,18 @@ def _responses(turn: Turn, asked: Mapping[str, Any]) -> _Said:
             done=done,
         )
     if turn.text:
-        text = {"type": "output_text", "text": turn.text, "annotations": [], "logprobs": []}
+        page = {"start_index": turn.place[0], "end_index": turn.place[1], "title": TITLE, "url": PAGE}
+        notes = [{"type": "url_citation", **page}] if turn.cited else []
+        text = {"type": "output_text", "text": turn.text, "annotations": notes, "logprobs": []}
         done = {"id": "msg_fake", "type": "message", "status": "completed", "role": "assistant", "content": [text]}
         add(
             {**done, "status": "in_progress", "content": []},
-            {"type": "response.content_part.added", "content_index": 0, "part": {**text, "text": ""}},
+            {"type": "response.content_part.added", "content_index": 0, "part": {**text, "text": "", "annotations": []}},
             *({"type": "response.output_text.delta", "content_index": 0, "delta": half, "logprobs": []} for half in _halves(turn.text)),
+            *(
+                {"type": "response.output_text.annotation.added", "content_index": 0, "annotation_index": 0, "annotation": note}
+                for note in notes
+            ),
             {"type": "response.output_text.done", "content_index": 0, "text": turn.text, "logprobs": []},
             {"type": "response.content_part.done", "content_index": 0, "part": text},
             done=done,
@@ -167,7 +188,22 @@ def _messages(turn: Turn, asked: Mapping[str, Any]) -> _Said:
             *({"type": "thinking_delta", "thinking": half} for half in _halves(turn.thought)),
             {"type": "signature_delta", "signature": SIGNATURE},
         )
-    if turn.text:
+    if turn.cited:
+        search = {"type": "server_tool_use", "id": "srvtoolu_one", "name": "web_search", "input": {"query": "q"}}
+        found = {"type": "web_search_result", "url": PAGE, "title": TITLE, "encrypted_content": INDEX, "page_age": None}
+        result = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_one", "content": [found]}
+        add(search, {**search, "input": {}}, {"type": "input_json_delta", "partial_json": '{"query": "q"}'})
+        add(result, result)
+        page = {"url": PAGE, "title": TITLE, "encrypted_index": INDEX, "cited_text": "It says so."}
+        citation = {"type": "web_search_result_location", **page}
+        for said in turn.text.partition(turn.cited):
+            cites = [citation] if said == turn.cited else []
+            block = {"type": "text", "text": said, **({"citations": cites} if cites else {})}
+            begun = {**block, "text": "", **({"citations": []} if cites else {})}
+            deltas = [{"type": "citations_delta", "citation": citation} for citation in cites]
+            if said:
+                add(block, begun, {"type": "text_delta", "text": said}, *deltas)
+    elif turn.text:
         texts = ({"type": "text_delta", "text": half} for half in _halves(turn.text))
         add({"type": "text", "text": turn.text}, {"type": "text", "text": ""}, *texts)
     for id, (name, arguments) in zip(turn.ids, turn.calls, strict=False):
@@ -200,10 +236,18 @@ def _gemini(turn: Turn, asked: Mapping[str, Any]) -> _Said:
     def candidate(parts: list[dict[str, Any]]) -> dict[str, Any]:
         return {"content": {"parts": parts, "role": "model"}, "index": 0}
 
+    grounding: dict[str, Any] = {}
+    if turn.cited:
+        start, end = (len(turn.text[:place].encode()) for place in turn.place)
+        grounding["groundingMetadata"] = {
+            "webSearchQueries": ["q"],
+            "groundingChunks": [{"web": {"uri": PAGE, "title": TITLE}}],
+            "groundingSupports": [{"segment": {"startIndex": start, "endIndex": end, "text": turn.cited}, "groundingChunkIndices": [0]}],
+        }
     last = {"usageMetadata": recordings.GEMINI_USAGE, "modelVersion": "gemini-2.5-flash", "responseId": "gem-fake"}
-    told = {"candidates": [{**candidate(parts), "finishReason": "STOP"}], **last}
+    told = {"candidates": [{**candidate(parts), "finishReason": "STOP", **grounding}], **last}
     events: list[dict[str, Any]] = [{"candidates": [candidate([part])], **last} for part in parts]
-    events.append({"candidates": [{**candidate([{"text": ""}]), "finishReason": "STOP"}], **last})
+    events.append({"candidates": [{**candidate([{"text": ""}]), "finishReason": "STOP", **grounding}], **last})
     return told, sse(*events, end="\r\n\r\n")
 
 

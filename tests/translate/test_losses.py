@@ -218,6 +218,8 @@ TO_RESPONSES: list[Row] = [
     (CHAT, "strange/s", {"verbosity": "low", "service_tier": "flex", "reasoning_effort": "low"}, ["verbosity:dropped", "reasoning:dropped", "service_tier:dropped"]),
 ]  # fmt: skip
 
+CITATION = {"type": "web_search_result_location", "cited_text": "", "encrypted_index": "gw1.page", "url": "https://a.test", "title": "a"}
+
 # In a provider's own dialect: what another one's state became.
 AT_HOME: list[Row] = [
     (MESSAGES, CLAUDE, said(*assistant({**SIGNED, "signature": ""}, {"type": "text", "text": "so"})), ["messages.reasoning:dropped"]),
@@ -234,6 +236,8 @@ AT_HOME: list[Row] = [
         ["messages.reasoning:dropped"],
     ),
     (CHAT, GPT, said({"role": "assistant", "content": "so", "reasoning_content": "hm"}, {"role": "user", "content": "on"}), ["messages.reasoning:dropped"]),
+    (CHAT, PICKY, said({"role": "assistant", "content": "so", "annotations": [{"type": "url_citation"}]}, {"role": "user", "content": "on"}), ["messages.citations:dropped"]),
+    (MESSAGES, CLAUDE, said(*assistant({"type": "text", "text": "so", "citations": [CITATION]})), ["messages.citations:dropped"]),
     (
         GEMINI,
         PRO,
@@ -254,7 +258,7 @@ async def asks(start_proxy: StartProxy, environ: dict[str, str], provider: FakeP
         {
             "providers": {"mine": mine, "strange": {**mine, "dialects": ["openai.responses"]}},
             "profiles": [
-                {"models": ["picky"], "seed_field": "", "user_field": "", "refuses": ["-web_search_options"]},
+                {"models": ["picky"], "seed_field": "", "user_field": "", "refuses": ["-web_search_options", "messages.annotations"]},
                 {"models": ["gemini-strange"], "sampling": False, "structured": False, "refuses": ["presence_penalty"]},
                 {"models": ["s"], "thinking": "none", "refuses": ["verbosity", "service_tier"]},
             ],
