@@ -13,7 +13,7 @@ from respan_proxy.exchange import Caller
 from respan_proxy.respan.pricing import MOST_DOLLARS, price
 from respan_proxy.respan.spans import COLUMNS, GENERATIONS, NANO, Row
 from respan_proxy.telemetry import messages
-from respan_proxy.telemetry.attributes import Reader, count, number, place, text
+from respan_proxy.telemetry.attributes import count, number, place, text
 from respan_proxy.telemetry.masking import cleaned, without_query_secrets
 from respan_proxy.telemetry.spans import Claim, Event, Link, Said, Source, Span, Told, row_id
 from respan_proxy.wire.secrets import MASK
@@ -28,8 +28,9 @@ _UNCACHED_SCOPES: Final = ("respan_instrumentation_anthropic",)
 # Attributes of the conventions 1.37 to 1.41 may stand on this event instead of on the span.
 _DETAILS: Final = "gen_ai.client.inference.operation.details"
 
-# Names below those of the span itself.
-_OF_DETAILS: Final = 1000
+_NUMBERS: Final = frozenset({int, float, bool})
+_EMPTY: Final = (None, "")
+_LOWEST: Final = 1000  # no column has as many names
 
 _LAST_NS: Final = 2**63 - 1
 _ROW: Final = frozenset(column.name for column in COLUMNS)
@@ -137,41 +138,40 @@ class _Reading:
         self._ranks: dict[str, int] = {}
 
     def read(self, attributes: Mapping[str, Any]) -> None:
+        found, ranks, metadata = self.found, self._ranks, self.metadata
         for name, value in attributes.items():
             where = place(name)
-            kept = self._kept(name, value, where.secret, where.has_query)
+            kept = value
+            if where.secret:
+                kept = MASK
+            elif where.has_query:
+                kept = without_query_secrets(value)
+            elif where.family is None and type(value) not in _NUMBERS:
+                # Of numbered attributes none is cleaned: they are what was said to a model.
+                kept = cleaned(value)
+            if kept is not value:
+                self.masked[name] = kept
             if where.columns:
-                if not self._fill(where.columns, kept, 0) and kept not in (None, ""):
-                    self.metadata[where.metadata] = kept
+                taken = False
+                for column, rank, read in where.columns:
+                    if ranks.get(column, _LOWEST) <= rank:
+                        taken = True
+                    elif (readable := read(kept)) is not None:
+                        found[column], ranks[column] = readable, rank
+                        taken = True
+                if not taken and kept not in _EMPTY:
+                    metadata[where.metadata] = kept
             elif where.family is not None:
                 messages.collect(self.families, where.family, kept)
             else:
-                self.metadata[where.metadata] = kept
+                metadata[where.metadata] = kept
 
     def read_details(self, attributes: Mapping[str, Any]) -> None:
+        """Attributes of the event, where the span itself has none."""
         for name, value in attributes.items():
-            if columns := place(name).columns:
-                self._fill(columns, cleaned(value), _OF_DETAILS)
-
-    def _kept(self, name: str, value: Any, secret: bool, has_query: bool) -> Any:
-        if isinstance(value, int | float):
-            return value
-        kept = MASK if secret else without_query_secrets(value) if has_query else cleaned(value)
-        if kept is not value:
-            self.masked[name] = kept
-        return kept
-
-    def _fill(self, columns: tuple[tuple[str, int, Reader], ...], value: Any, lower: int) -> bool:
-        """Whether a column takes the value, or has a better one of the same kind."""
-        taken = False
-        for column, rank, read in columns:
-            known = self._ranks.get(column)
-            if known is not None and known <= rank + lower:
-                taken = True
-            elif (readable := read(value)) is not None:
-                self.found[column], self._ranks[column] = readable, rank + lower
-                taken = True
-        return taken
+            for column, _, read in place(name).columns:
+                if column not in self.found and (readable := read(cleaned(value))) is not None:
+                    self.found[column] = readable
 
 
 def _fill_parameters(row: Row, found: Mapping[str, Any]) -> None:
