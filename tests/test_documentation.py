@@ -16,6 +16,7 @@ import pytest
 from respan_proxy.echo.manners import MANNERS
 from respan_proxy.respan.filters import ALIASES, OPERATORS
 from respan_proxy.respan.spans import COLUMNS
+from respan_proxy.telemetry.attributes import FACTS
 from tests.blocks import ROOT, Script, blocks, curls, programs
 from tests.conftest import Proxy, StartProxy
 
@@ -47,6 +48,12 @@ def test_reading_has_every_operator_and_alias() -> None:
     table = text.partition("| Operator |")[2].partition("\n\n")[0]
     assert set(re.findall(r"`([a-z_=]+)`", table)) - {"true", "false"} == {*OPERATORS, "isnull"} - {""}
     assert "Aliases: " + ", ".join(f"`{alias}` ({name})" for alias, name in ALIASES.items()) + "." in text
+
+
+def test_telemetry_has_every_attribute_that_is_understood_in_the_order_they_count() -> None:
+    text = (ROOT / "docs" / "telemetry.md").read_text("utf-8")
+    rows = {found[1]: tuple(re.findall(r"`([^`]+)`", found[2])) for found in re.finditer(r"^\| `(\w+)` \| (`.*`) \|$", text, re.MULTILINE)}
+    assert rows == {fact.column: fact.names for fact in FACTS}
 
 
 def test_every_page_of_recipes_has_blocks_that_are_run() -> None:

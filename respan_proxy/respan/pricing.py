@@ -86,6 +86,11 @@ def price(
     return (None, None) if nano is None else (nano, _source())
 
 
+def has_prices(provider: str) -> bool:
+    """Whether the table knows a provider of this name at all."""
+    return PROVIDERS.get(provider, provider) in _table()["providers"]
+
+
 def _as_said(
     prices: tuple[Price, ...], prompt: Steps | None, completion: Steps | None, usage: Usage, at: float | None
 ) -> tuple[int | None, str | None]:

@@ -96,6 +96,20 @@ def tool_calls(value: Any) -> list[Any]:
     return [_call(call) if isinstance(call, dict) else call for call in calls] if isinstance(calls, list) else []
 
 
+def words(said: Iterable[Message]) -> str:
+    """What was generated, as one text: contents, thoughts, and the names and arguments of calls."""
+    found: list[Any] = []
+    for message in said:
+        content = message.get("content")
+        pieces = content if isinstance(content, list) else [content]
+        found += [piece.get("text") if isinstance(piece, dict) else piece for piece in pieces]
+        found.append(message.get("reasoning_content"))
+        for call in message.get("tool_calls") or ():
+            if isinstance(call, dict) and isinstance(function := call.get("function"), dict):
+                found += (function.get("name"), function.get("arguments"))
+    return "".join([piece for piece in found if isinstance(piece, str)])
+
+
 def as_text(value: Any) -> str | None:
     """What is stored as text: a text as it is, anything else as JSON."""
     if value is None or isinstance(value, str):

@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 from respan_proxy.dialects import catalog
-from respan_proxy.dialects.usage import Usage
+from respan_proxy.dialects.observe import estimate_prompt
+from respan_proxy.dialects.usage import Usage, estimate
 from respan_proxy.exchange import Caller
-from respan_proxy.respan.pricing import MOST_DOLLARS, price
+from respan_proxy.respan.pricing import MOST_DOLLARS, has_prices, price
 from respan_proxy.respan.spans import COLUMNS, GENERATIONS, NANO, Row
 from respan_proxy.telemetry import messages
 from respan_proxy.telemetry.attributes import count, number, place, text
@@ -31,6 +32,10 @@ _DETAILS: Final = "gen_ai.client.inference.operation.details"
 _NUMBERS: Final = frozenset({int, float, bool})
 _EMPTY: Final = (None, "")
 _LOWEST: Final = 1000  # no column has as many names
+
+# Generations whose tokens can be estimated from what was said.
+_WRITTEN: Final = frozenset({"chat", "completion", "text", "response", "generation"})
+ESTIMATED: Final = "estimated token usage"
 
 _LAST_NS: Final = 2**63 - 1
 _ROW: Final = frozenset(column.name for column in COLUMNS)
@@ -112,6 +117,8 @@ def tell(span: Span, caller: Caller) -> Told:
     _fill_answer(row, said)
     _fill_usage(row, source.scope_name)
     row.cost = row.cost_source = None
+    if told_type in _WRITTEN and "log_id" not in found:
+        _fill_estimate(row, said)
     if is_generation:
         _fill_cost(row, found.get("cost"))
     claim = Claim(
@@ -278,6 +285,16 @@ def _fill_usage(row: Row, scope: str) -> None:
         row.total_request_tokens = max(total, row.total_request_tokens or 0)
 
 
+def _fill_estimate(row: Row, said: Said) -> None:
+    """Tokens of a generation whose span told none (streams that were not asked for usage), as Respan estimates them."""
+    if row.prompt_tokens is not None or row.completion_tokens is not None or row.status == "failed" or not said.completion_messages:
+        return
+    row.prompt_tokens = estimate_prompt({"messages": said.prompt_messages or [], "tools": said.tools})
+    row.completion_tokens = estimate(messages.words(said.completion_messages))
+    row.total_request_tokens = row.prompt_tokens + row.completion_tokens
+    row.usage_estimated, row.warnings, row.status = True, ESTIMATED, "warning"
+
+
 def _fill_cost(row: Row, said_usd: float | None) -> None:
     """The span's own word, else tokens at the table's prices; unknown stays unknown."""
     if said_usd is not None and 0 <= said_usd < MOST_DOLLARS:
@@ -301,9 +318,13 @@ def _fill_cost(row: Row, said_usd: float | None) -> None:
 
 @lru_cache(maxsize=1024)
 def _seller(provider: str | None, model: str | None) -> str | None:
-    """Whose prices hold: those of the provider named, or else (batch results name none) of the one whose family the model is of."""
+    """Whose prices hold: those of the provider named, or else (batch results name none, frameworks themselves) of the one whose family
+    the model is of. `openai.chat` is how the Vercel AI SDK names OpenAI."""
     if provider is not None:
-        return _SELLERS.get(provider.lower(), provider)
+        name = provider.lower()
+        seller = _SELLERS.get(name) or (name if has_prices(name) else name.partition(".")[0])
+        if has_prices(seller):
+            return seller
     if model is None:
         return None
     return next((name for name, row in catalog.providers().items() if catalog.Globs(row.families).match(model)), None)

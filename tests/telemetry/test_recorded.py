@@ -50,9 +50,12 @@ def test_a_linked_span_names_its_call_and_counts_nothing_itself(scenario: str) -
         assert one.row.prompt_tokens is one.row.cost is one.said.completion_messages is None
 
 
-def test_a_stream_that_told_no_usage_has_unknown_tokens_and_cost() -> None:
+def test_a_stream_that_told_no_usage_is_estimated_and_says_so() -> None:
     row = told("streaming")[0].row
-    assert (row.stream, row.prompt_tokens, row.completion_tokens, row.cost) == (True, None, None, None)
+    assert (row.stream, row.usage_estimated, row.status, row.warnings) == (True, True, "warning", "estimated token usage")
+    # A quarter of the bytes of "user" and the question, and of the answer.
+    assert (row.prompt_tokens, row.completion_tokens) == (8, 6)
+    assert row.cost == 8 * 100 + 6 * 400
 
 
 def test_decorators_are_a_tree_of_workflow_task_agent_and_tool() -> None:
