@@ -82,7 +82,7 @@ def heard(own_id: str, facts: Mapping[str, Any], claim: Mapping[str, Any]) -> He
     `is_generation`, `trace_id`, `span_id`)."""
     start = facts.get("start_time") or facts.get("timestamp") or 0.0
     told = None
-    if claim["is_generation"]:
+    if claim["is_generation"] and not facts.get("usage_estimated"):  # nobody else comes to the same estimate
         models = (facts.get("model"), facts.get("request_model"))
         told = usage(models, facts.get("prompt_tokens"), facts.get("completion_tokens"))
     return Heard(

@@ -49,8 +49,8 @@ def prompts(
         return messages
     if is_generation:
         for name in ("input", "input_value"):
-            if asked := _asked(found.get(name)):
-                return _instructed(found, asked)
+            if told := asked(found.get(name)):
+                return _instructed(found, told)
     return None
 
 
@@ -68,10 +68,10 @@ def completions(
     if is_generation:
         calls = tool_calls(found.get("tool_calls"))
         for name in ("output", "output_value"):
-            if answered := _answered(found.get(name)):
-                if calls and len(answered) == 1:
-                    answered[0].setdefault("tool_calls", calls)
-                return answered
+            if told := answered(found.get(name)):
+                if calls and len(told) == 1:
+                    told[0].setdefault("tool_calls", calls)
+                return told
         if calls:
             return [{"role": "assistant", "content": None, "tool_calls": calls}]
     return None
@@ -264,7 +264,7 @@ def _instructed(found: Mapping[str, Any], messages: list[Message]) -> list[Messa
     return [{"role": "system", "content": content}, *messages]
 
 
-def _asked(value: Any) -> list[Message] | None:
+def asked(value: Any) -> list[Message] | None:
     """A span's plain input, where it is a conversation: a list of messages, an object with one, or a text."""
     read = parsed(value)
     if isinstance(read, dict):
@@ -277,7 +277,7 @@ def _asked(value: Any) -> list[Message] | None:
     return [{"role": "user", "content": value}] if isinstance(value, str) else None
 
 
-def _answered(value: Any) -> list[Message] | None:
+def answered(value: Any) -> list[Message] | None:
     """A span's plain output, where it is an answer: a message, blocks, what a client library calls its text, or a text."""
     match parsed(value):
         case {"choices": [{"message": dict()}, *_] as choices}:

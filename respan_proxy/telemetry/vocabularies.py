@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
-from respan_proxy.dialects import catalog
-from respan_proxy.dialects.observe import estimate_prompt
-from respan_proxy.dialects.usage import Usage, estimate
 from respan_proxy.exchange import Caller
-from respan_proxy.respan.pricing import MOST_DOLLARS, has_prices, price
 from respan_proxy.respan.spans import COLUMNS, GENERATIONS, NANO, Row
 from respan_proxy.telemetry import messages
 from respan_proxy.telemetry.attributes import count, number, place, text
 from respan_proxy.telemetry.masking import cleaned, without_query_secrets
 from respan_proxy.telemetry.spans import Claim, Event, Link, Said, Source, Span, Told, row_id
+from respan_proxy.telemetry.usage import count_cached, estimate_usage, fill_cost
 from respan_proxy.wire.secrets import MASK
 
 # The client library of Anthropic traces itself since 2.0; the id of its span goes to the gateway as `traceparent`.
@@ -33,10 +29,6 @@ _NUMBERS: Final = frozenset({int, float, bool})
 _EMPTY: Final = (None, "")
 _LOWEST: Final = 1000  # no column has as many names
 
-# Generations whose tokens can be estimated from what was said.
-_WRITTEN: Final = frozenset({"chat", "completion", "text", "response", "generation"})
-ESTIMATED: Final = "estimated token usage"
-
 _LAST_NS: Final = 2**63 - 1
 _ROW: Final = frozenset(column.name for column in COLUMNS)
 _STATUS = re.compile(r"(?:HTTP|Error code:) ([1-5]\d\d)\b")
@@ -49,22 +41,6 @@ _FINISHES: Final[Mapping[str, str]] = {
     "tool-calls": "tool_calls",
     "content-filter": "content_filter",
     "refusal": "content_filter",
-}
-# Providers by the names of the conventions and of older instrumentations, where the price table has another.
-_SELLERS: Final[Mapping[str, str]] = {
-    "gcp.gemini": "google",
-    "gcp.gen_ai": "google",
-    "gcp.vertex_ai": "google",
-    "google_genai": "google",
-    "aws.bedrock": "aws",
-    "az.ai.openai": "azure",
-    "az.ai.inference": "azure",
-    "azure.ai.openai": "azure",
-    "azure.ai.inference": "azure",
-    "x_ai": "x-ai",
-    "mistral_ai": "mistral",
-    "mistralai": "mistral",
-    "moonshot_ai": "moonshotai",
 }
 _PARAMETERS: Final = (
     ("temperature", number, ("temperature",)),
@@ -115,12 +91,10 @@ def tell(span: Span, caller: Caller) -> Told:
     row.metadata = _metadata(found, metadata, source)
     said = _said(found, families, span, is_generation=is_generation)
     _fill_answer(row, said)
-    _fill_usage(row, source.scope_name)
-    row.cost = row.cost_source = None
-    if told_type in _WRITTEN and "log_id" not in found:
-        _fill_estimate(row, said)
-    if is_generation:
-        _fill_cost(row, found.get("cost"))
+    count_cached(row, uncached=source.scope_name.startswith(_UNCACHED_SCOPES))
+    if "log_id" not in found:
+        estimate_usage(row, said)
+    fill_cost(row, found.get("cost"))
     claim = Claim(
         log_id=found.get("log_id"),
         response_id=row.response_id,
@@ -271,63 +245,6 @@ def _fill_answer(row: Row, said: Said) -> None:
         reason = text(said.completion_messages[0].get("finish_reason"))
     if reason is not None:
         row.finish_reason = _FINISHES.get(reason.lower(), reason.lower())
-
-
-def _fill_usage(row: Row, scope: str) -> None:
-    """Make `prompt_tokens` include what was read from the cache and written to it, and the total the sum of both sides."""
-    if row.prompt_tokens is not None:
-        cached = (row.prompt_cache_hit_tokens or 0) + (row.prompt_cache_creation_tokens or 0)
-        # Fewer tokens in all than from the cache: whoever counted cannot have included them.
-        if cached and (scope.startswith(_UNCACHED_SCOPES) or cached > row.prompt_tokens):
-            row.prompt_tokens += cached
-    if row.prompt_tokens is not None or row.completion_tokens is not None:
-        total = (row.prompt_tokens or 0) + (row.completion_tokens or 0)
-        row.total_request_tokens = max(total, row.total_request_tokens or 0)
-
-
-def _fill_estimate(row: Row, said: Said) -> None:
-    """Tokens of a generation whose span told none (streams that were not asked for usage), as Respan estimates them."""
-    if row.prompt_tokens is not None or row.completion_tokens is not None or row.status == "failed" or not said.completion_messages:
-        return
-    row.prompt_tokens = estimate_prompt({"messages": said.prompt_messages or [], "tools": said.tools})
-    row.completion_tokens = estimate(messages.words(said.completion_messages))
-    row.total_request_tokens = row.prompt_tokens + row.completion_tokens
-    row.usage_estimated, row.warnings, row.status = True, ESTIMATED, "warning"
-
-
-def _fill_cost(row: Row, said_usd: float | None) -> None:
-    """The span's own word, else tokens at the table's prices; unknown stays unknown."""
-    if said_usd is not None and 0 <= said_usd < MOST_DOLLARS:
-        row.cost, row.cost_source = round(said_usd * NANO), "span"
-        return
-    if row.prompt_tokens is None and row.completion_tokens is None:
-        return
-    usage = Usage(
-        prompt=row.prompt_tokens or 0,
-        cached=row.prompt_cache_hit_tokens or 0,
-        write=row.prompt_cache_creation_tokens or 0,
-        output=row.completion_tokens or 0,
-        reasoning=row.reasoning_tokens or 0,
-    )
-    for model in dict.fromkeys((row.model, row.request_model)):
-        seller = _seller(row.provider_id, model)
-        row.cost, row.cost_source = price(model, seller, usage, row.start_time)
-        if row.cost is not None:
-            return
-
-
-@lru_cache(maxsize=1024)
-def _seller(provider: str | None, model: str | None) -> str | None:
-    """Whose prices hold: those of the provider named, or else (batch results name none, frameworks themselves) of the one whose family
-    the model is of. `openai.chat` is how the Vercel AI SDK names OpenAI."""
-    if provider is not None:
-        name = provider.lower()
-        seller = _SELLERS.get(name) or (name if has_prices(name) else name.partition(".")[0])
-        if has_prices(seller):
-            return seller
-    if model is None:
-        return None
-    return next((name for name, row in catalog.providers().items() if catalog.Globs(row.families).match(model)), None)
 
 
 def _raw(span: Span, masked: Mapping[str, Any]) -> dict[str, Any]:
