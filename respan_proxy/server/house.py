@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -36,7 +37,7 @@ class House:
         compose: Callable[[Config], Next],
     ) -> None:
         self.config = config
-        self.store = store
+        self.store = replace(store, content=config.content)
         self.spending = spending
         self.breaker = breaker
         self.exports = exports
@@ -65,6 +66,7 @@ class House:
         """From the next call on `config` holds; open calls finish as they began."""
         self.gateway.handle = self._compose(config)
         self.gateway.limits = _limits(config)
+        self.store = replace(self.store, content=config.content)
         self.config = config
 
     async def elsewhere(self, request: web.BaseRequest, path: str) -> web.StreamResponse | None:

@@ -130,6 +130,8 @@ LOG_TYPES: Final[Mapping[str, str]] = {
     "retriever": "task",
     "reranker": "task",
     "evaluator": "score",
+    # Respan's logging API
+    "other": "custom",
     # `ai.operationId`: the inner span is the call, the outer one repeats its usage
     "ai.generatetext": "task",
     "ai.streamtext": "task",

@@ -29,6 +29,10 @@ _EVENT_ROLES: Final[Mapping[str, str]] = {
     "gen_ai.tool.message": "tool",
     "gen_ai.choice": "assistant",
 }
+_MESSAGE: Final = frozenset(
+    {"role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal", "reasoning_content", "reasoning_details"}
+    | {"thinking_blocks", "annotations", "audio", "finish_reason"}
+)
 _SIMPLE: Final = frozenset({"role", "name", "tool_call_id", "finish_reason", "refusal", "reasoning_content"})
 
 
@@ -60,10 +64,10 @@ def completions(
     """What was answered: one message a choice."""
     for name in _COMPLETIONS:
         if listed := families.get(name):
-            return [_folded({"role": "assistant", **_numbered(listed[index])}) for index in sorted(listed)]
+            return [folded({"role": "assistant", **_numbered(listed[index])}) for index in sorted(listed)]
     if messages := _of_parts(found.get("output_messages")):
-        return [_folded(message) for message in messages]
-    if messages := [_folded(_of_event(event)) for event in events if event.name == "gen_ai.choice"]:
+        return [folded(message) for message in messages]
+    if messages := [folded(_of_event(event)) for event in events if event.name == "gen_ai.choice"]:
         return messages
     if is_generation:
         calls = tool_calls(found.get("tool_calls"))
@@ -284,23 +288,27 @@ def answered(value: Any) -> list[Message] | None:
             return [dict(choice["message"]) for choice in choices if isinstance(choice, dict) and isinstance(choice.get("message"), dict)]
         case {"output_text": str(text)} | {"text": str(text)}:
             return [{"role": "assistant", "content": text}]
+        case {"output": list() as items}:  # a whole answer of the Responses API
+            return [folded({"role": "assistant", "content": items})] if items else None
         case {"parts": list()} as message:
             return _chat({"role": "assistant", **message})
-        case {"content": _} as message:
-            message = {"role": "assistant", **message}
-            if not message.get("tool_calls"):
-                message.pop("tool_calls", None)
-            return [_folded(message)]
+        case {"content": _} as message:  # a message, or a whole answer of Anthropic's
+            kept = {name: value for name, value in message.items() if name in _MESSAGE}
+            if not kept.get("tool_calls"):
+                kept.pop("tool_calls", None)
+            return [folded({"role": "assistant", **kept})]
+        case [{"type": "message" | "function_call" | "reasoning"}, *_] as items:  # what the Responses API answers
+            return [folded({"role": "assistant", "content": items})]
         case [{"role": str()}, *_] as messages:
-            return [_folded(message) for message in _of_parts(messages)]
+            return [folded(message) for message in _of_parts(messages)]
         case [{"type": str()}, *_] as blocks:
-            return [_folded({"role": "assistant", "content": blocks})]
+            return [folded({"role": "assistant", "content": blocks})]
         case dict() | list():
             return None
     return [{"role": "assistant", "content": value}] if isinstance(value, str) else None
 
 
-def _folded(message: Message) -> Message:
+def folded(message: Message) -> Message:
     """An answer whose content is a list of blocks (Anthropic's, Responses') as text, thoughts and calls; others as they are."""
     blocks = message.get("content")
     if not isinstance(blocks, list) or not all(isinstance(block, dict) and "type" in block for block in blocks):
@@ -314,6 +322,10 @@ def _folded(message: Message) -> Message:
                 texts.append(text)
             case {"type": "thinking", "thinking": str(text)}:
                 thoughts.append(text)
+            case {"type": "message", "content": content}:
+                texts.append(words([{"content": content}]))
+            case {"type": "reasoning", "summary": list() as summary}:
+                thoughts += [piece["text"] for piece in summary if isinstance(piece, dict) and isinstance(piece.get("text"), str)]
             case {"type": "tool_use" | "function_call"}:
                 calls.append(_call(block))
             case {"type": "redacted_thinking"}:

@@ -116,6 +116,11 @@ class Remembered:
     parent_id: str | None = None
 
 
+Annotation = tuple[str, Mapping[str, Any]]
+"""What is said of a row after it was made: its id, and its columns' new values (None: empty). Objects are merged key by key; a key whose
+value is None goes."""
+
+
 def row_id(trace_id: str, span_id: str, key_id: str | None) -> str:
     """The id of a span's own row: the same however often and in whatever order the span arrives.
 

@@ -8,10 +8,10 @@ from aiohttp import web
 
 from respan_proxy.errors import RequestRejected
 from respan_proxy.exchange import Caller
-from respan_proxy.server.rest import caches, groups, request_logs, traces
+from respan_proxy.server.rest import caches, groups, logging_api, request_logs, traces
 from respan_proxy.server.rest.resource import Store
 
-ROUTES = (*groups.ROUTES, *request_logs.ROUTES, *traces.ROUTES, *caches.ROUTES)
+ROUTES = (*groups.ROUTES, *logging_api.ROUTES, *request_logs.ROUTES, *traces.ROUTES, *caches.ROUTES)
 
 
 async def dispatch_openly(request: web.BaseRequest, path: str, store: Store) -> web.StreamResponse | None:

@@ -40,10 +40,14 @@ async def get_log(request: web.BaseRequest, caller: Caller, store: Store, unique
     await store.writer.barrier()
     found = await store.queries.get(unquote(unique_id), sees(caller))
     if found is None:
-        raise ProxyError(f"no log has the id {unquote(unique_id)!r}", status=404, kind="not_found", code="log_not_found")
+        raise log_not_found(unquote(unique_id))
     if found.kept is None or found.kept.size_bytes < INLINE_BYTES:
         return json_answer(whole(found))
     return json_bytes(await asyncio.to_thread(_whole_as_json, found))
+
+
+def log_not_found(unique_id: str) -> ProxyError:
+    return ProxyError(f"no log has the id {unique_id!r}", status=404, kind="not_found", code="log_not_found")
 
 
 async def summarize_logs(request: web.BaseRequest, caller: Caller, store: Store) -> web.Response:

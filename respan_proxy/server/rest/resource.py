@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from re import Pattern
@@ -15,6 +16,7 @@ from respan_proxy.exchange import Caller
 from respan_proxy.handlers.entries import Entries
 from respan_proxy.respan.filters import Query
 from respan_proxy.server.reading import read_body
+from respan_proxy.store.ingest import KeptContent
 from respan_proxy.store.queries import Queries
 from respan_proxy.store.traces import Traces
 from respan_proxy.store.writer import Writer
@@ -22,6 +24,7 @@ from respan_proxy.store.writer import Writer
 # A page of filters; nobody writes a megabyte of them.
 MAX_BODY_BYTES = 1024 * 1024
 UPLOAD_S = 10.0
+PARSED_INLINE_BYTES = 262_144
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Store:
     traces: Traces
     writer: Writer
     entries: Entries
+    content: KeptContent = "full"
+    """Of spans and logs that are brought from outside: what is kept of what was said."""
 
 
 Answer = Callable[..., Awaitable[web.Response]]
@@ -43,18 +48,24 @@ def sees(caller: Caller) -> str | None:
     return None if caller.is_admin else caller.key_id
 
 
-async def json_body(request: web.BaseRequest) -> dict[str, Any]:
+async def json_body(request: web.BaseRequest, limit_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
     """The request's JSON object; an empty body is an empty object."""
-    body = await read_body(request, MAX_BODY_BYTES, UPLOAD_S)
-    if not body.strip():
-        return {}
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise RequestRejected(f"the body is not JSON: {error}") from None
+    value, _ = await json_value(request, limit_bytes)
     if not isinstance(value, dict):
         raise RequestRejected(f"the body must be a JSON object, found {type(value).__name__}")
     return value
+
+
+async def json_value(request: web.BaseRequest, limit_bytes: int) -> tuple[Any, int]:
+    """The request's JSON, whatever it is, and how many bytes it took; an empty body is an empty object."""
+    body = await read_body(request, limit_bytes, UPLOAD_S)
+    if not body.strip():
+        return {}, 0
+    try:
+        value = orjson.loads(body) if len(body) < PARSED_INLINE_BYTES else await asyncio.to_thread(orjson.loads, body)
+    except orjson.JSONDecodeError as error:
+        raise RequestRejected(f"the body is not JSON: {error}") from None
+    return value, len(body)
 
 
 def envelope(request: web.BaseRequest, query: Query, results: list[dict[str, Any]], total: int) -> dict[str, Any]:
