@@ -69,11 +69,12 @@ def said(value: Any) -> Any:
 def parsed(value: Any) -> Any:
     """A list or an object, also when it came as JSON text."""
     if isinstance(value, str) and value.startswith(_NESTED):
+        chars = len(value)
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
             return None
-        if not _is_shallow(value):
+        if chars >= 2 * MAX_DEPTH and not _is_shallow(value):  # a level takes two characters at least
             return None
     return value if isinstance(value, list | dict) and value else None
 
@@ -320,11 +321,16 @@ FACTS: Final[tuple[Fact, ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Numbered attributes that are one list together: `name` is the list, `index` the place in it, `path` what is said of it there."""
+    """Numbered attributes that are one list together: `name` is the list, `index` the place in it, `part` what is said of it there.
+
+    Of a part that is a list itself (`tool_calls.0.name`) `number` is the place in that one, `rest` what is said there.
+    """
 
     name: str
     index: int
-    path: str
+    part: str
+    number: int | None
+    rest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +348,7 @@ class Place:
 _FAMILY = re.compile(
     r"(gen_ai\.prompt|gen_ai\.completion|llm\.request\.functions|llm\.input_messages|llm\.output_messages)\.(\d{1,6})(?:\.(.+))?"
 )
+_NUMBER = re.compile(r"[0-9]{1,6}")
 # The user's own names, as they were before an SDK put its own in front.
 _OWN_NAMES: Final = ("respan.metadata.", "traceloop.association.properties.", "ai.telemetry.metadata.")
 _ADDRESSES: Final = frozenset({"url.full", "url.query", "http.url", "http.target"})
@@ -360,6 +367,12 @@ def place(name: str) -> Place:
     if columns := _COLUMNS.get(name):
         return Place(columns, metadata=name)
     if found := _FAMILY.fullmatch(name):
-        return Place(family=Family(found[1], int(found[2]), found[3] or ""))
+        return Place(family=_family(found[1], int(found[2]), found[3] or ""))
     plain = next((name[len(prefix) :] for prefix in _OWN_NAMES if name.startswith(prefix) and len(name) > len(prefix)), name)
     return Place(metadata=plain, secret=is_secret_attribute(name), has_query=name in _ADDRESSES)
+
+
+def _family(name: str, index: int, path: str) -> Family:
+    part, _, rest = path.removeprefix("message.").partition(".")  # OpenInference's prefix
+    number, _, what = rest.partition(".")
+    return Family(name, index, part, int(number), what) if _NUMBER.fullmatch(number) else Family(name, index, part, None, rest)

@@ -15,7 +15,8 @@ from respan_proxy.dialects.lenient import json_text
 from respan_proxy.telemetry.attributes import Family, parsed
 from respan_proxy.telemetry.spans import Event
 
-Listed = dict[int, dict[str, Any]]
+Numbered = dict[Family, Any]
+Listed = dict[int, Numbered]
 """A list that came as numbered attributes: its places, and what is said at each."""
 
 Message = dict[str, Any]
@@ -37,7 +38,7 @@ _SIMPLE: Final = frozenset({"role", "name", "tool_call_id", "finish_reason", "re
 
 
 def collect(families: dict[str, Listed], family: Family, value: Any) -> None:
-    families.setdefault(family.name, {}).setdefault(family.index, {})[family.path] = value
+    families.setdefault(family.name, {}).setdefault(family.index, {})[family] = value
 
 
 def prompts(
@@ -86,7 +87,7 @@ def tools(found: Mapping[str, Any], families: Mapping[str, Listed]) -> Any:
     if listed := families.get("llm.request.functions"):
         functions = []
         for index in sorted(listed):
-            function = {name: value for name, value in listed[index].items() if name}
+            function = {place.part: value for place, value in listed[index].items() if place.part}
             if (parameters := parsed(function.get("parameters"))) is not None:
                 function["parameters"] = parameters
             functions.append({"type": "function", "function": function})
@@ -132,42 +133,37 @@ def _call(call: dict[str, Any]) -> dict[str, Any]:
     return {"id": id_, "type": "function", "function": {"name": name, "arguments": as_text(arguments) or "{}"}}
 
 
-def _numbered(said: Mapping[str, Any]) -> Message:
-    """One message of numbered attributes: `role`, `content`, `tool_calls.0.name`; OpenInference writes `message.` before each."""
+def _numbered(said: Numbered) -> Message:
+    """One message of numbered attributes: `role`, `content`, `tool_calls.0.name`."""
     message: Message = {}
-    calls: Listed = {}
-    pieces: Listed = {}
-    for path, value in said.items():
-        name, _, rest = path.removeprefix("message.").partition(".")
-        if name in _SIMPLE and not rest:
+    calls: dict[int, dict[str, Any]] = {}
+    pieces: dict[int, dict[str, Any]] = {}
+    for place, value in said.items():
+        name = place.part
+        if place.number is not None:
+            if name == "tool_calls":
+                calls.setdefault(place.number, {})[place.rest.rpartition(".")[2]] = value
+            elif name == "contents":
+                pieces.setdefault(place.number, {})[place.rest.removeprefix("message_content.")] = value
+        elif place.rest:
+            continue
+        elif name in _SIMPLE:
             message[name] = value
         elif name == "content":
             message["content"] = _content(value)
-        elif name == "tool_calls" and not rest:
-            if listed := tool_calls(value):
-                message["tool_calls"] = listed
-        elif name in ("tool_calls", "contents"):
-            number, _, what = rest.partition(".")
-            if number.isdecimal() and len(number) < 7:
-                (calls if name == "tool_calls" else pieces).setdefault(int(number), {})[what] = value
+        elif name == "tool_calls" and (listed := tool_calls(value)):
+            message["tool_calls"] = listed
     if calls:
-        message["tool_calls"] = [_numbered_call(calls[index]) for index in sorted(calls)]
+        message["tool_calls"] = [_call(calls[index]) for index in sorted(calls)]
     if pieces and "content" not in message:
         message["content"] = [_piece(pieces[index]) for index in sorted(pieces)]
     return message
 
 
-def _numbered_call(said: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {path.rpartition(".")[2]: value for path, value in said.items()}
-    return _call({"name": "", **plain}) if plain.get("name") else plain
-
-
-def _piece(said: Mapping[str, Any]) -> dict[str, Any]:
-    """A part of a message as OpenInference numbers it: `message_content.type`, `.text`, `.image.image.url`."""
-    plain = {path.removeprefix("message_content."): value for path, value in said.items()}
-    if (url := plain.get("image.image.url")) is not None:
-        return {"type": "image_url", "image_url": {"url": url}}
-    return plain
+def _piece(said: dict[str, Any]) -> dict[str, Any]:
+    """A part of a message as OpenInference numbers it: `type`, `text`, `image.image.url`."""
+    url = said.get("image.image.url")
+    return said if url is None else {"type": "image_url", "image_url": {"url": url}}
 
 
 def _content(value: Any) -> Any:

@@ -178,6 +178,8 @@ def read(log: Any, caller: Caller, now: float, fresh_id: str, *, log_method: str
     _fill_place(row, given, fresh_id, caller)
     row.log_type = _log_type(given)
     row.log_method = row.log_method or log_method
+    row.span_name = row.span_name or row.log_type
+    row.disable_log = row.disable_log or None
     row.request_model = row.model
     _fill_customer(row, given)
     row.session_identifier = row.session_identifier or row.trace_group_identifier or row.thread_identifier
@@ -310,7 +312,7 @@ def _said(row: Row, given: Mapping[str, Any]) -> Said:
     asked = _messages(given, "prompt_messages", "messages")
     answered = _messages(given, "completion_messages")
     if answered is None and (message := _one(given, "completion_message", mapping, "a message")) is not None:
-        answered = [message]
+        answered = _messages({"completion_message": [message]}, "completion_message")
     if is_generation:
         asked = asked or messages.asked(given.get("input")) or messages.asked(given.get("prompt"))
         asked = asked or (prompt_messages(request) if isinstance(request, dict) else None)
@@ -338,7 +340,8 @@ def _messages(given: Mapping[str, Any], *names: str) -> list[Any] | None:
             found = parsed(given[name])
             if not isinstance(found, list) or not all(isinstance(message, dict) for message in found):
                 raise RequestRejected(f"{name}: found {_shown(given[name])}, expected a list of messages", param=name)
-            return found
+            # respan-sdk writes every member that a message may have.
+            return [{key: said for key, said in message.items() if said is not None or key == "content"} for message in found]
     return None
 
 

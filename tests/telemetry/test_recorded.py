@@ -8,7 +8,6 @@ from respan_proxy.telemetry.spans import Told
 from tests.telemetry.recorded import SCENARIOS, spans, told
 
 HELLO = {"role": "assistant", "content": "Hello! Bonjour! Hola!"}
-JSON_SCENARIOS = [name for name in SCENARIOS if not name.startswith("otlp_")]
 
 
 def named(scenario: str, name: str) -> Told:
@@ -196,10 +195,21 @@ def test_embeddings_and_text_completions_have_their_own_types() -> None:
     assert all(row.prompt_tokens and row.cost is not None for row in rows)
 
 
-@pytest.mark.parametrize("scenario", JSON_SCENARIOS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_nothing_of_a_span_is_lost(scenario: str) -> None:
     for one, span in zip(told(scenario), spans(scenario), strict=True):
         assert one.raw["attributes"] == span.attributes
         assert [event["name"] for event in one.raw["events"]] == [event.name for event in span.events]
         assert (one.raw["startTimeUnixNano"], one.raw["endTimeUnixNano"]) == (span.start_ns, span.end_ns)
         assert one.raw["resource"] == span.source.resource
+
+
+@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name.startswith("otlp_")])
+def test_a_stock_exporters_protobuf_is_the_same_in_every_set_up(scenario: str) -> None:
+    child, parent = told(scenario)
+    assert (child.row.log_type, child.row.status, child.row.error_code, child.row.error_message) == ("span", "failed", "ValueError", "x")
+    assert child.row.span_parent_id == parent.row.span_unique_id
+    assert (parent.row.log_type, parent.row.model, parent.row.provider_id, parent.row.prompt_tokens) == ("chat", "gpt-4o", "openai", 5)
+    assert parent.said.prompt_messages == [{"role": "user", "content": "hi"}]
+    assert parent.row.metadata == {"arr": ["a", "b"], "f": 1.5, "otel.scope.name": "my.scope", "otel.scope.version": "1.0"}
+    assert (parent.row.service_name, parent.row.environment_tag) == ("svc", "prod")

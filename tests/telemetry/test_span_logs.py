@@ -240,6 +240,17 @@ def test_a_log_that_is_not_to_be_kept_says_nothing_but_its_numbers() -> None:
     assert told.row.cost == 500
 
 
+def test_members_of_messages_that_say_nothing_are_left_out() -> None:
+    message = {"role": "assistant", "content": None, "name": None, "tool_calls": None}
+    told = of({"model": "m", "prompt_messages": [{"role": "user", "content": "hi", "name": None}], "completion_message": message})
+    assert told.said.prompt_messages == [{"role": "user", "content": "hi"}]
+    assert told.said.completion_messages == [{"role": "assistant", "content": None}]
+
+
+def test_a_log_without_a_name_is_called_what_it_is() -> None:
+    assert (of({"model": "m"}).row.span_name, of({"log_type": "tool", "span_name": "x"}).row.span_name) == ("chat", "x")
+
+
 # The Agents SDK's own export.
 
 
