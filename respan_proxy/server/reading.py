@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import PayloadEncodingError
 from respan_proxy.errors import RequestRejected, TooLarge
 from respan_proxy.wire.encoding import decode
 
-# Decompression and big joins hold the loop: above this they happen in a thread.
+# Decompression and big joins hold the loop: above this, before it or after it, they happen in a thread.
 INLINE_BYTES = 262_144
 JOINED_INLINE_BYTES = 2_000_000
 
@@ -25,7 +25,11 @@ async def read_body(request: web.BaseRequest, limit_bytes: int, pause_s: float, 
     if not body or not coding or coding == "identity":
         return body
     if len(body) <= INLINE_BYTES:
-        return decode(body, coding, limit_bytes)
+        try:
+            return decode(body, coding, min(limit_bytes, INLINE_BYTES))
+        except TooLarge:
+            if limit_bytes <= INLINE_BYTES:
+                raise
     return await asyncio.to_thread(decode, body, coding, limit_bytes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import sqlite3
+import threading
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +22,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as PbSpan
 
 from respan_proxy.errors import LimitExceeded
 from respan_proxy.server import otlp as server
+from respan_proxy.server import reading
 from respan_proxy.server.otlp import Telemetry
 from respan_proxy.telemetry.otlp import JSON, PROTOBUF
 from respan_proxy.telemetry.spans import Told
+from respan_proxy.wire.encoding import decode as truly_decode
 from tests.conftest import Proxy, StartProxy
 from tests.telemetry.otlp_bodies import SPAN, TRACE, request, said, span
 
@@ -438,3 +441,21 @@ async def test_a_second_address_asks_for_the_same_keys(start_proxy: StartProxy, 
     [beside] = proxy.house.beside
     assert (await post(client, f"http://{beside}/v1/traces"))[0] == 401
     assert (await post(client, f"http://{beside}/v1/logs", Authorization="Bearer our-own-secret"))[0] == 200
+
+
+async def test_what_grows_large_is_decompressed_off_the_event_loop(
+    proxy: Proxy, client: aiohttp.ClientSession, taker: Taker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small body may hold a large one: 2.4 MB of spans came as 60 KB, and held the loop for 5 ms."""
+    loops, decoded = threading.get_ident(), list[tuple[bool, int]]()
+
+    def decode(body: bytes, coding: str, limit: int) -> bytes:
+        whole = truly_decode(body, coding, limit)
+        decoded.append((threading.get_ident() == loops, len(whole)))
+        return whole
+
+    monkeypatch.setattr(reading, "decode", decode)
+    large = orjson.dumps(request(span(attributes=said(a={"stringValue": "x" * 2 * reading.INLINE_BYTES}))))
+    for body in (BODY, large):
+        assert (await post(client, f"{proxy.base}/v1/traces", gzip.compress(body), Content_Encoding="gzip"))[0] == 200
+    assert decoded == [(True, len(BODY)), (False, len(large))]
