@@ -80,9 +80,12 @@ def _node(line: Line) -> Node:
     return Node(row["span_unique_id"], row["span_parent_id"], shown)
 
 
-def _nested(node: Node) -> dict[str, Any]:
+def _nested(node: Node, workflow: str | None = None) -> dict[str, Any]:
+    """A span with those below it. What does not say of which workflow it is a part is of that of the nearest one above which does:
+    instrumentations of client libraries do not know."""
     # As deep as `respan.traces.DEEPEST` at the most.
-    return node.shown | {"children": [_nested(child) for child in node.children]}
+    workflow = node.shown["span_workflow_name"] or workflow
+    return node.shown | {"span_workflow_name": workflow, "children": [_nested(child, workflow) for child in node.children]}
 
 
 def _fit(nodes: Iterable[Node], most: int) -> None:
