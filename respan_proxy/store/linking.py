@@ -15,7 +15,7 @@ import orjson
 
 from respan_proxy.respan.spans import BY_NAME, COLUMNS, Row
 from respan_proxy.store.transaction import upsert
-from respan_proxy.telemetry.linking import LINKED, REACH_S, SLACK_S, WITHIN_S, Call, Heard, Link, link, merged, usage
+from respan_proxy.telemetry.linking import LINKED, REACH_S, SLACK_S, WITHIN_S, Call, Heard, Link, Usage, link, merged, usage
 
 # Where thousands of calls and spans cannot be told apart, as with one that is asked the same again and again all at once, those
 # nearest by are looked at.
@@ -103,9 +103,11 @@ def heard(own_id: str, facts: Mapping[str, Any], claim: Mapping[str, Any]) -> He
 
 def likenesses(of: Heard | Call) -> list[str]:
     """What a generation and the call that it is have in common, as text. Of a call there are two where it counts reasoning."""
-    if of.usage is None:
-        return []
-    return [f"{of.key_id or ''}/{of.usage.prompt}/{completion}" for completion in sorted(of.usage.completions)]
+    return [] if of.usage is None else _likenesses(of.key_id, of.usage)
+
+
+def _likenesses(key_id: str | None, used: Usage) -> list[str]:
+    return [f"{key_id or ''}/{used.prompt}/{completion}" for completion in sorted(used.completions)]
 
 
 def untie(connection: sqlite3.Connection, fresh: Collection[Span], call_ids: Iterable[str], *, by_likeness: bool) -> Knot:
@@ -235,26 +237,36 @@ def _concerned(connection: sqlite3.Connection, rows: Mapping[str, Row], *, by_li
     """Of rows that were just written: those that spans are linked to, or may be."""
     ids = _json(rows)
     found = {id for (id,) in connection.execute(f"SELECT log_id FROM span WHERE log_id {_AMONG}", (ids,))}
-    found |= {id for (id,) in connection.execute(f"SELECT unique_id FROM linked WHERE unique_id {_AMONG}", (ids,))}
+    found.update(id for (id,) in connection.execute(f"SELECT unique_id FROM linked WHERE unique_id {_AMONG}", (ids,)))
     by_response: dict[str, list[str]] = {}
     by_parent: dict[str, list[str]] = {}
-    by_usage: dict[str, list[str]] = {}
+    alike: list[tuple[str, str, float]] = []
     for id, row in rows.items():
         if row.response_id is not None:
             by_response.setdefault(row.response_id, []).append(id)
         if row.span_parent_id is not None:
             by_parent.setdefault(row.span_parent_id, []).append(id)
-        if by_likeness and row.status != "running":
-            for text in likenesses(_call_of(row)):
-                by_usage.setdefault(text, []).append(id)
-    for looked_for, where in ((by_response, "response_id"), (by_usage, "likeness")):
-        if looked_for:
-            for (name,) in connection.execute(f"SELECT DISTINCT {where} FROM span WHERE {where} {_AMONG}", (_json(looked_for),)):
-                found.update(looked_for[name])
+        if by_likeness and row.completion_tokens is not None and row.status != "running" and id not in found:
+            end = row.timestamp or 0.0
+            alike += [(id, text, end) for text in _likenesses_of(row)]
+    if by_response:
+        for (name,) in connection.execute(f"SELECT DISTINCT response_id FROM span WHERE response_id {_AMONG}", (_json(by_response),)):
+            found.update(by_response[name])
     if by_parent:
         for (name,) in connection.execute(f"SELECT span_id FROM span WHERE native AND span_id {_AMONG}", (_json(by_parent),)):
             found.update(by_parent[name])
+    for id, text, end in alike:
+        if connection.execute(_ALIKE, (text, end - SLACK_S, end + REACH_S)).fetchone() is not None:
+            found.add(id)
     return [id for id in rows if id in found]
+
+
+_ALIKE = "SELECT 1 FROM span WHERE likeness = ? AND ended_at BETWEEN ? AND ? LIMIT 1"
+
+
+def _likenesses_of(row: Row) -> list[str]:
+    told = usage((), row.prompt_tokens, row.completion_tokens, row.reasoning_tokens)
+    return [] if told is None else _likenesses(row.organization_key_id, told)
 
 
 def _renew_own(connection: sqlite3.Connection, known: Mapping[str, Mapping[str, Any]]) -> None:
@@ -387,11 +399,6 @@ def _read_spans(connection: sqlite3.Connection, knot: Knot, where: str, bound: t
         knot.spans[own_id] = span = Span(heard(own_id, facts, claim), facts, unique_id, role, True)
         found.append(span)
     return found
-
-
-def _call_of(row: Row) -> Call:
-    used = usage((row.model, row.request_model), row.prompt_tokens, row.completion_tokens, row.reasoning_tokens)
-    return Call(row.unique_id, row.trace_unique_id, row.start_time or 0.0, row.timestamp or 0.0, key_id=row.organization_key_id, usage=used)
 
 
 def _json(values: Iterable[object]) -> str:

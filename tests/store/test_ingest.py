@@ -11,7 +11,7 @@ import pytest
 from respan_proxy.errors import ProxyError
 from respan_proxy.respan.spans import Content
 from respan_proxy.store.ingest import AT_ONCE, WAITING_BYTES
-from respan_proxy.store.retention import CHUNK_ROWS
+from respan_proxy.store.retention import CHUNK_ROWS, Retention
 from respan_proxy.store.span_content import raw, said
 from respan_proxy.telemetry.spans import Claim, Said
 from tests.store.spans import AT, TRACE, call, read, told, writing
@@ -297,3 +297,62 @@ async def test_what_was_said_of_a_span_meanwhile_stays_when_it_comes_again(path:
         await writer.change(lambda connection: connection.execute("UPDATE log SET metadata = '{\"a\":2}'"))
         await writer.ingest([told("step", metadata={"a": 1})], 1000, "full")
         assert read(path, "SELECT metadata FROM log") == [('{"a":2}',)]
+
+
+async def test_likeness_links_only_while_it_is_asked_for(path: Path) -> None:
+    used = {"model": "gpt-4.1", "prompt_tokens": 10, "completion_tokens": 5}
+    async with writing(path, by_likeness=False) as writer:
+        writer.finish(call("c", **used), None)
+        span = told("turn", parent="agent", claim=Claim(is_generation=True), start_time=AT - 0.1, timestamp=AT + 1.1, **used)
+        await writer.ingest([span], 1000, "full")
+        assert read(path, "SELECT role FROM span") == [("row",)]
+        writer.adopt(retention=Retention(), queue_bytes=1 << 26, body_bytes=1 << 20, by_likeness=True)
+        await writer.ingest([span], 1000, "full")
+        assert read(path, "SELECT role, unique_id FROM span") == [("call", "c".ljust(32, "0"))]
+        assert read(path, "SELECT trace_unique_id, span_parent_id, prompt_tokens FROM log") == [(TRACE, "agent00000000000", 10)]
+
+
+async def test_a_stream_that_ends_after_its_framework_told_of_it_is_that_generation(path: Path) -> None:
+    used = {"model": "gpt-4.1", "prompt_tokens": 10, "completion_tokens": 5}
+    async with writing(path) as writer:
+        row = call("c", status="running", timestamp=None)
+        writer.begin(row)
+        span = told("turn", parent="agent", claim=Claim(is_generation=True), start_time=AT - 0.1, timestamp=AT + 1.1, **used)
+        await writer.ingest([span], 1000, "full")
+        assert read(path, "SELECT count(*) FROM log") == [(2,)]
+        row.status, row.timestamp, row.prompt_tokens, row.completion_tokens = "success", AT + 1, 10, 5
+        writer.finish(row, None)
+        assert await writer.barrier(30)
+        assert read(path, "SELECT unique_id, trace_unique_id, status FROM log") == [("c".ljust(32, "0"), TRACE, "success")]
+
+
+async def test_a_librarys_own_span_and_an_instrumentations_tell_of_one_call_and_are_one_line(path: Path) -> None:
+    """Anthropic's client traces itself and sends the id of its span; Respan's instrumentation of it knows our log id."""
+    async with writing(path) as writer:
+        native = told("native", parent="task", claim=Claim(is_native=True, is_generation=True, response_id="msg_1", scope="anthropic"))
+        writer.finish(call("c", trace_unique_id=TRACE, span_parent_id=native.row.span_unique_id, response_id="msg_1"), None)
+        await writer.ingest([native], 1000, "full")
+        assert read(path, "SELECT span_unique_id, span_parent_id FROM log") == [(native.row.span_unique_id, "task000000000000")]
+        await writer.ingest([told("llm", parent="task", claim=Claim(log_id="c".ljust(32, "0"))), told("task")], 1000, "full")
+        lines = read(path, "SELECT span_unique_id, span_parent_id FROM log ORDER BY seq")
+        assert lines == [("llm0000000000000", "task000000000000"), ("task000000000000", None)]
+        assert read(path, "SELECT span_id, role FROM span ORDER BY seq") == [
+            (native.row.span_unique_id, "beside"),
+            ("llm0000000000000", "call"),
+            ("task000000000000", "row"),
+        ]
+
+
+async def test_an_answer_out_of_the_cache_and_the_first_one_have_a_span_each(path: Path) -> None:
+    async with writing(path) as writer:
+        for number in range(3):
+            writer.finish(call(f"c{number}.", start_time=AT + number, timestamp=AT + number + 0.5, response_id="r"), None)
+        spans = [
+            told(f"s{number}.", claim=Claim(response_id="r", is_generation=True), start_time=AT + number - 0.1, timestamp=AT + number + 0.6)
+            for number in range(3)
+        ]
+        for number in (2, 0, 1):
+            await writer.ingest([spans[number]], 1000, "full")
+        assert read(path, "SELECT unique_id, span_unique_id FROM log ORDER BY seq") == [
+            (f"c{number}.".ljust(32, "0"), f"s{number}.".ljust(16, "0")) for number in range(3)
+        ]
