@@ -17,7 +17,6 @@ import math
 import sqlite3
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,9 +31,10 @@ from respan_proxy.store.ingest import Ingest, KeptContent, Waiting
 from respan_proxy.store.keeping import NOTHING, Keeping
 from respan_proxy.store.linking import link_rows
 from respan_proxy.store.lock import Lock
+from respan_proxy.store.queue import Queue
 from respan_proxy.store.retention import Retention, forget, prune
 from respan_proxy.store.schema import migrate
-from respan_proxy.store.transaction import Item, transaction, write
+from respan_proxy.store.transaction import transaction, write
 from respan_proxy.telemetry.spans import Told
 
 T = TypeVar("T")
@@ -43,16 +43,10 @@ log = logging.getLogger(__name__)
 
 Durability = Literal["normal", "full"]
 
-BATCH_ROWS = 256
-BATCH_BYTES = 8 * 1024 * 1024
 QUEUE_BYTES = 64 * 1024 * 1024
 COMPANY_S = 0.010
 # A call that begins has little to tell yet. Embeddings, hits and refusals are over within this, most calls of a model are not.
 BEGINNING_S = 0.100
-# A row without content: 81 slots, and the strings most of them point to.
-ROW_BYTES = 2048
-# The last tenth of the queue is for calls that end: one that only begins can still be told whole when it ends.
-BEGINNINGS = 0.9
 # Starting does not wait for whoever holds the database; writing does, off the event loop.
 OPENING_S = 0.25
 # An outage is noticed to be over within this; the first tries come faster.
@@ -108,7 +102,6 @@ class Writer:
         self.keeping = Keeping(path, self._wake)
         self._durability = durability
         self._retention = retention or Retention()
-        self._limit_bytes = queue_bytes
         self._clock = self.keeping.clock = clock
         self.keeping.max_age_s = self._retention.kept_max_age_s
         self._lock = Lock(path)
@@ -118,27 +111,20 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
-        self._waiting: dict[str, Item] = {}  # in the order of hand-over
-        self._bodied: deque[Item] = deque()
-        self._batch: list[Item] = []
+        self._queue = Queue(queue_bytes)
         self._kept = NOTHING
         self._spans = Waiting()
         self._ingest = Ingest(clock, by_likeness=by_likeness)
         self._has_spans = False
         self.settled: list[Callable[[Collection[str]], None]] = []
         """Called after a commit, on the loop, with the ids of the rows that are complete and were written or changed by it."""
-        self._bytes = 0
-        self._batch_bytes = 0
         self._due_at = math.inf
-        self._handed_over = 0
         self._committed = 0
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
         self._barriers: list[tuple[int, asyncio.Future[None]]] = []
         self._prune_at = 0.0
 
-        self._dropped_bodies = 0
-        self._dropped_rows = 0
         self._written = 0
         self._written_spans = 0
         self._batches = 0
@@ -157,7 +143,7 @@ class Writer:
         """From now on these limits hold."""
         self._packer.body_bytes = body_bytes
         self._retention = retention
-        self._limit_bytes = queue_bytes
+        self._queue.limit_bytes = queue_bytes
         self.keeping.max_age_s = retention.kept_max_age_s
         self._ingest.by_likeness = by_likeness
 
@@ -184,8 +170,8 @@ class Writer:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            if lost := len(self._waiting) + len(self._batch):
-                self._dropped_rows += lost
+            if lost := len(self._queue):
+                self._queue.dropped_rows += lost
                 log.error("%s: %d calls could not be written before the end: %s", self.path, lost, self._last_error)
             if lost := self._spans.give_up(ProxyError("the proxy stops before these spans could be written", status=503)):
                 log.error("%s: %d spans could not be written before the end: %s", self.path, lost, self._last_error)
@@ -195,11 +181,11 @@ class Writer:
 
     def begin(self, row: Row) -> None:
         """Remember that a call has started. Nothing of its content is written before `finish`."""
-        self._submit(row, None, int(self._limit_bytes * BEGINNINGS), ends=False)
+        self._submit(row, None, ends=False)
 
     def finish(self, row: Row, content: Content | None) -> None:
         """Remember the whole call. With `content` None, nothing that may quote the conversation is written, in any column."""
-        self._submit(row, content, self._limit_bytes, ends=True)
+        self._submit(row, content, ends=True)
 
     async def ingest(self, told: Sequence[Told], size_bytes: int, content: KeptContent) -> int:
         """Remember spans, and link them to calls. Returns after the commit how many of them could not be stored (each is logged).
@@ -234,7 +220,7 @@ class Writer:
 
     async def barrier(self, timeout_s: float = 0.25) -> bool:
         """Wait until everything handed over so far can be read; False when that takes longer than `timeout_s`."""
-        number = self._handed_over
+        number = self._queue.handed_over
         if self._committed >= number or self._task is None:
             return self._committed >= number
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -250,10 +236,10 @@ class Writer:
 
     def status(self) -> WriterStatus:
         return WriterStatus(
-            queued_rows=len(self._waiting) + len(self._batch),
-            queued_bytes=self._bytes + self._batch_bytes,
-            dropped_bodies=self._dropped_bodies,
-            dropped_rows=self._dropped_rows,
+            queued_rows=len(self._queue),
+            queued_bytes=self._queue.bytes,
+            dropped_bodies=self._queue.dropped_bodies,
+            dropped_rows=self._queue.dropped_rows,
             dropped_kept=self.keeping.dropped,
             written_rows=self._written,
             batches=self._batches,
@@ -267,63 +253,25 @@ class Writer:
 
     # Handing over: on the event loop, about a microsecond, never waiting.
 
-    def _submit(self, row: Row, content: Content | None, limit: int, *, ends: bool) -> None:
+    def _submit(self, row: Row, content: Content | None, *, ends: bool) -> None:
         row.instance_id = self.instance_id
         if row.timestamp is None:
             row.timestamp = row.start_time  # lists are sorted by it, and what runs stands in them too
-        size = 0 if content is None else content.size_bytes
-        item = self._waiting.get(row.unique_id)
-        added = size if item is not None else ROW_BYTES + size
-        if self._bytes + self._batch_bytes + added > limit:
-            if content is not None:
-                content, added = None, added - size
-                row.bodies_dropped = True
-                self._dropped_bodies += 1
-            # Content in hand is being written and cannot be given up, but it takes no row's place either.
-            taken = len(self._batch) * ROW_BYTES + added
-            while self._bytes + taken > limit and self._shed_body():
-                pass
-            if item is None and self._bytes + taken > limit:
-                self._dropped_rows += ends
-                return
-        due_at = self._write_within(COMPANY_S if ends else BEGINNING_S)
-        if item is None:
-            self._handed_over += 1
-            item = self._waiting[row.unique_id] = Item(self._handed_over, row, content, added, due_at)
-        else:
-            item.row, item.content, item.due_at = row, content, min(item.due_at, due_at)
-            item.bytes += added
-        if content is not None:
-            self._bodied.append(item)
-        self._bytes += added
-        if self._is_full:
-            self._hurry.set()
+        due_at = asyncio.get_running_loop().time() + (COMPANY_S if ends else BEGINNING_S)
+        if self._queue.put(row, content, due_at, ends=ends):
+            self._write_by(due_at)
+            if self._queue.is_full:
+                self._hurry.set()
 
     def _wake(self) -> None:
-        self._write_within(COMPANY_S)
+        self._write_by(asyncio.get_running_loop().time() + COMPANY_S)
 
-    def _write_within(self, seconds: float) -> float:
-        """Something waits from now on, and is to be written this much later; the loop's time then."""
-        due_at = asyncio.get_running_loop().time() + seconds
+    def _write_by(self, due_at: float) -> None:
+        """Something waits from now on, and is to be written by then (the loop's time)."""
         if due_at < self._due_at:
             self._due_at = due_at
             self._work.set()
             self._hurry.set()
-        return due_at
-
-    def _shed_body(self) -> bool:
-        """Drop the content that has waited longest; False when there is none."""
-        while self._bodied:
-            item = self._bodied.popleft()
-            if item.content is not None and self._waiting.get(item.row.unique_id) is item:
-                freed = item.content.size_bytes
-                item.content = None
-                item.row.bodies_dropped = True
-                item.bytes -= freed
-                self._bytes -= freed
-                self._dropped_bodies += 1
-                return True
-        return False
 
     # Writing: one task, one transaction at a time.
 
@@ -344,17 +292,13 @@ class Writer:
 
     @property
     def _waits(self) -> bool:
-        return bool(self._waiting) or self.keeping.waits or bool(self._spans)
-
-    @property
-    def _is_full(self) -> bool:
-        return len(self._waiting) >= BATCH_ROWS or self._bytes >= BATCH_BYTES
+        return bool(self._queue) or self.keeping.waits or bool(self._spans)
 
     @property
     def _presses(self) -> bool:
         """Whether what waits is to be written at once, in order: there is much of it, somebody reads, the end is near, or there are spans,
         whose sender waits, and whose calls should be there before them."""
-        return self._is_full or bool(self._barriers) or self._closing or bool(self._spans)
+        return self._queue.is_full or bool(self._barriers) or self._closing or bool(self._spans)
 
     async def _idle(self) -> None:
         """Wait for work; forget what is old meanwhile, a chunk at a time, stopping as soon as there is work."""
@@ -399,28 +343,12 @@ class Writer:
             await asyncio.wait_for(self._hurry.wait(), seconds)
 
     def _take(self) -> None:
-        """The next batch, in the order of hand-over: what is due, and with it what has ended. What only begins waits on."""
+        """The next batch: what is due, and with it what has ended. What only begins waits on."""
         now = asyncio.get_running_loop().time()
-        soon = math.inf if self._presses else now + COMPANY_S
-        self._due_at, size = math.inf, 0
-        for item in self._waiting.values():
-            if item.due_at > soon:
-                self._due_at = min(self._due_at, item.due_at)
-                continue
-            if self._batch and (len(self._batch) >= BATCH_ROWS or size + item.bytes > BATCH_BYTES):
-                self._due_at = now
-                break
-            size += item.bytes
-            self._batch.append(item)
-        for item in self._batch:
-            del self._waiting[item.row.unique_id]
-        self._batch_bytes = size
-        self._bytes -= size
+        self._due_at = self._queue.take(math.inf if self._presses else now + COMPANY_S, now)
         self._kept = self.keeping.take()
         if self.keeping.waits:
             self._due_at = now
-        if not self._waiting:
-            self._bodied.clear()
 
     async def _insist(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         """Do it again and again until it is done; while closing only once, None when it was not."""
@@ -440,27 +368,26 @@ class Writer:
 
     async def _write_batch(self) -> bool:
         """Write the batch in hand; False when the writer closes and could not."""
-        if not self._batch and not self._kept:
+        batch = self._queue.batch
+        if not batch and not self._kept:
             return True
         changed: set[str] = set()
         link = partial(link_rows, by_likeness=self._ingest.by_likeness, changed=changed) if self._has_spans else None
-        refused = await self._insist(partial(write, self._batch, self._kept, self._packer, link))
+        refused = await self._insist(partial(write, batch, self._kept, self._packer, link))
         if refused is None:
             return False
         self._batches += 1
-        self._written += len(self._batch) - refused
-        self._dropped_rows += refused
+        self._written += len(batch) - refused
+        self._queue.dropped_rows += refused
         self.keeping.written()
-        self._committed = next(iter(self._waiting.values())).number - 1 if self._waiting else self._handed_over
-        rows = [item.row for item in self._batch] if self.settled else []
-        self._batch = []
-        self._batch_bytes = 0
+        self._queue.written()
+        self._committed = self._queue.committed
         for number, done in self._barriers:
             if number <= self._committed and not done.done():
                 done.set_result(None)
         self._barriers = [(number, done) for number, done in self._barriers if number > self._committed]
         if self.settled:
-            self._tell_settled(changed.union(row.unique_id for row in rows if row.status != "running"))
+            self._tell_settled(changed.union(item.row.unique_id for item in batch if item.row.status != "running"))
         return True
 
     async def _write_spans(self) -> bool:
@@ -476,7 +403,7 @@ class Writer:
         self._written_spans += len(portion.told) - len(refused)
         self._spans.written(refused)
         if self._spans:
-            self._write_within(0)
+            self._write_by(asyncio.get_running_loop().time())
         if self.settled:
             self._tell_settled(settled)
         return True
@@ -497,7 +424,10 @@ class Writer:
     def _recovered(self) -> None:
         if self._last_error is not None:
             log.warning(
-                "%s: written again; %d rows and %d contents were dropped meanwhile", self.path, self._dropped_rows, self._dropped_bodies
+                "%s: written again; %d rows and %d contents were dropped meanwhile",
+                self.path,
+                self._queue.dropped_rows,
+                self._queue.dropped_bodies,
             )
             self._last_error = None
 

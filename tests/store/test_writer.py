@@ -19,8 +19,9 @@ import pytest
 from respan_proxy.errors import ConfigError
 from respan_proxy.respan.spans import Content, Row
 from respan_proxy.store.bodies import unpack
+from respan_proxy.store.queue import BATCH_ROWS, ROW_BYTES
 from respan_proxy.store.retention import Retention
-from respan_proxy.store.writer import BATCH_ROWS, ROW_BYTES, Writer, WriterStatus
+from respan_proxy.store.writer import Writer, WriterStatus
 
 CANARY = "the canary sings in the coal mine"
 
