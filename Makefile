@@ -9,7 +9,7 @@ TESTS ?= tests
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint bench prices compatibility clean
+.PHONY: help run test test-all lint bench prices compatibility phoenix clean
 
 help:
 	@echo 'make run [ARGS="..."]   start the gateway (http://localhost:7776/api); ARGS are those of respan-proxy'
@@ -18,8 +18,9 @@ help:
 	@echo 'make bench [QUICK=1]    speed and memory, beside a bare relay'
 	@echo 'make prices             refresh the price table from genai-prices'
 	@echo 'make compatibility      write docs/compatibility.md from what happens'
+	@echo 'make phoenix            whether Phoenix from PyPI (635 MB) receives what is passed on'
 	@echo 'make lint               linter, format and types alone'
-	@echo 'make clean              remove .venv, .venv-company and caches'
+	@echo 'make clean              remove .venv, .venv-company, .venv-phoenix and caches'
 
 run: .venv/run.stamp
 	@exec $(PY) -m respan_proxy $(ARGS)
@@ -44,8 +45,11 @@ prices: .venv/dev.stamp
 compatibility: .venv/dev.stamp
 	@$(PY) -m tests.compatibility
 
+phoenix: .venv/dev.stamp .venv-phoenix/made.stamp
+	@$(PY) -m tests.phoenix
+
 clean:
-	@rm -rf .venv .venv-company build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-company .venv-phoenix build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Run-time dependencies alone.
@@ -59,6 +63,13 @@ clean:
 	@echo 'installing respan-proxy and its test tools into .venv ...' >&2
 	@$(PIP) install --editable '.[dev]'
 	@touch .venv/run.stamp $@
+
+# In an environment of its own: its dependencies are many, and not ours.
+.venv-phoenix/made.stamp: | .venv/made.stamp
+	@echo 'installing arize-phoenix into .venv-phoenix (635 MB) ...' >&2
+	@$(PY) -m venv .venv-phoenix
+	@.venv-phoenix/bin/python -m pip --disable-pip-version-check --quiet install arize-phoenix
+	@touch $@
 
 # The first Python that is new enough and can make an environment; else what is missing, by name.
 .venv/made.stamp:
