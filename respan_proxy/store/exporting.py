@@ -32,7 +32,7 @@ _JSON = frozenset(column.name for column in COLUMNS if column.kind == "json")
 _BOOLEAN = frozenset(column.name for column in COLUMNS if column.kind == "boolean")
 
 _ROW = (
-    f"SELECT log.seq, span.role, span.log_id, span.enc, span.data, {', '.join(f'log.{name}' for name in _NAMES)} FROM log"
+    f"SELECT log.seq, span.role, span.log_id, span.trace_id, span.enc, span.data, {', '.join(f'log.{name}' for name in _NAMES)} FROM log"
     " LEFT JOIN span ON span.unique_id = log.unique_id AND span.role IN ('row', 'call') WHERE log.unique_id = ?"
 )
 _BODY = "SELECT enc, data FROM body WHERE seq = ?"
@@ -44,6 +44,8 @@ _PARENT = (
     " UNION ALL SELECT log.span_unique_id FROM linked JOIN log ON log.unique_id = linked.unique_id"
     " WHERE linked.trace_id = ?1 AND linked.span_id = ?2 LIMIT 1"
 )
+# The trace of a call that nobody told of is called like the call. What a provider of our own says below it goes where the call goes.
+_MAY_MOVE = "SELECT 1 FROM log LEFT JOIN linked USING (unique_id) WHERE log.unique_id = ? AND linked.unique_id IS NULL"
 
 
 @dataclass(slots=True)
@@ -82,11 +84,14 @@ def _read(connection: sqlite3.Connection, ids: Sequence[str], patient: frozenset
         found = connection.execute(_ROW, (unique_id,)).fetchone()
         if found is None:
             continue
-        seq, role, log_id, encoding, data, *stored = found
+        seq, role, log_id, trace_id, encoding, data, *stored = found
         columns = dict(zip(_NAMES, stored, strict=True))
         if columns["status"] == "running":
             continue
         if unique_id in patient and (columns["log_method"] == "inference" if role is None else role == "row" and log_id is not None):
+            batch.held.append(unique_id)
+            continue
+        if unique_id in patient and role and connection.execute(_MAY_MOVE, (columns["trace_unique_id"],)).fetchone():
             batch.held.append(unique_id)
             continue
         one = Remembered(_row(columns))
@@ -100,7 +105,7 @@ def _read(connection: sqlite3.Connection, ids: Sequence[str], patient: frozenset
             with contextlib.suppress(ValueError):
                 one.said = _said(seq, columns, *body)
         if one.row.span_parent_id is not None:
-            hung = connection.execute(_PARENT, (one.row.trace_unique_id, one.row.span_parent_id)).fetchone()
+            hung = connection.execute(_PARENT, (trace_id or one.row.trace_unique_id, one.row.span_parent_id)).fetchone()
             one.parent_id = hung[0] if hung is not None else None
         batch.found[unique_id] = one
     return batch

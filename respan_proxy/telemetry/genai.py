@@ -153,7 +153,7 @@ def _of_raw(raw: Mapping[str, Any], row: Row) -> Span:
         start_ns = round((row.start_time or 0) * NANO)
         end_ns = max(start_ns, round((row.timestamp or 0) * NANO))
     return Span(
-        trace_id=_hex(raw["traceId"], 32) or "",
+        trace_id=_hex(row.trace_unique_id or raw["traceId"], 32) or "",
         span_id=_hex(raw["spanId"], 16) or "",
         parent_id=None,
         name=raw.get("name") or "",

@@ -295,6 +295,22 @@ async def test_what_hangs_on_another_telling_of_a_call_hangs_on_the_call(store: 
     assert found.parent_id == "llm".ljust(16, "0")
 
 
+async def test_what_a_provider_of_ours_says_below_a_call_goes_where_the_call_goes(store: tuple[Writer, Exporting]) -> None:
+    """It was told of the trace and the span that the call had by then (`trace_context`)."""
+    writer, exporting = store
+    row = call("a", log_method="inference")
+    writer.finish(row, None)
+    trace_id, span_id = row.unique_id, row.unique_id[16:]
+    below = told("server", trace_id, parent=span_id)
+    deeper = told("prefill", trace_id, parent="server")
+    await writer.ingest([below, deeper], 1000, "full")
+    ids = [below.row.unique_id, deeper.row.unique_id]
+    assert (await exporting.read(ids, patient=ids, content=False)).held == ids, "the call may yet move"
+    await writer.ingest([told("llm", claim=Claim(log_id=row.unique_id))], 1000, "full")
+    found = (await exporting.read(ids, patient=ids, content=False)).found
+    assert [(one.row.trace_unique_id, one.parent_id) for one in found.values()] == [(TRACE, "llm".ljust(16, "0")), (TRACE, None)]
+
+
 async def test_what_was_said_is_read_only_when_it_is_wanted(store: tuple[Writer, Exporting]) -> None:
     writer, exporting = store
     one = told("task", said=Said(input="secret"), raw={"attributes": {"a": 1}})
