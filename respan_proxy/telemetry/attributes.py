@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 
+from respan_proxy.respan.params import MAX_IDENTIFIER_CHARS
 from respan_proxy.telemetry.masking import MAX_DEPTH, is_secret_attribute
 
 Reader = Callable[[Any], Any]
@@ -29,6 +30,12 @@ def text(value: Any) -> str | None:
     if isinstance(value, str):
         return value or None
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def identifier(value: Any) -> str | None:
+    """A text, cut as Respan cuts the names of customers."""
+    found = text(value)
+    return found and found[:MAX_IDENTIFIER_CHARS]
 
 
 def count(value: Any) -> int | None:
@@ -260,7 +267,7 @@ FACTS: Final[tuple[Fact, ...]] = (
     _fact("error_code", text, "error.type", "exception.type"),
     _fact(
         "customer_identifier",
-        text,
+        identifier,
         "respan.customer_params.customer_identifier",
         "respan.customer.identifier",
         "user.id",
@@ -269,17 +276,17 @@ FACTS: Final[tuple[Fact, ...]] = (
     ),
     _fact("customer_email", text, "respan.customer_params.email", "respan.customer.email"),
     _fact("customer_name", text, "respan.customer_params.name", "respan.customer.name"),
-    _fact("thread_identifier", text, "respan.threads.thread_identifier", "respan.thread.id", "gen_ai.conversation.id"),
+    _fact("thread_identifier", identifier, "respan.threads.thread_identifier", "respan.thread.id", "gen_ai.conversation.id"),
     _fact(
         "session_identifier",
-        text,
+        identifier,
         "respan.sessions.session_identifier",
         "session.id",
         "traceloop.association.properties.session_id",
     ),
-    _fact("trace_group_identifier", text, "respan.trace.trace_group_identifier", "respan.trace_group.id"),
-    _fact("custom_identifier", text, "respan.span_params.custom_identifier"),
-    _fact("evaluation_identifier", text, "respan.evaluation_params.evaluation_identifier"),
+    _fact("trace_group_identifier", identifier, "respan.trace.trace_group_identifier", "respan.trace_group.id"),
+    _fact("custom_identifier", identifier, "respan.span_params.custom_identifier"),
+    _fact("evaluation_identifier", identifier, "respan.evaluation_params.evaluation_identifier"),
     _fact("properties", mapping, "respan.properties"),
     _fact("environment_tag", text, "respan.environment"),
     _fact("metadata", mapping, "respan.metadata", "metadata"),

@@ -17,10 +17,10 @@ from respan_proxy.dialects.lenient import members
 from respan_proxy.errors import RequestRejected
 from respan_proxy.exchange import Caller
 from respan_proxy.respan.details import prompt_messages
-from respan_proxy.respan.params import CARRIERS, CREDENTIALS, MAX_IDENTIFIER_CHARS
+from respan_proxy.respan.params import CARRIERS, CREDENTIALS
 from respan_proxy.respan.spans import GENERATIONS, NANO, Row, Status
 from respan_proxy.telemetry import messages
-from respan_proxy.telemetry.attributes import LOG_TYPES, count, flag, mapping, number, parsed, status, text
+from respan_proxy.telemetry.attributes import LOG_TYPES, count, flag, identifier, mapping, number, parsed, status, text
 from respan_proxy.telemetry.masking import cleaned
 from respan_proxy.telemetry.spans import Annotation, Claim, Said, Told, row_id
 from respan_proxy.telemetry.usage import count_cached, estimate_usage, fill_cost, seller
@@ -48,11 +48,6 @@ def _moment(value: Any) -> float | None:
 def _seconds(value: Any) -> float | None:
     found = number(value)
     return found if found is not None and found >= 0 else None
-
-
-def _identifier(value: Any) -> str | None:
-    found = text(value)
-    return found and found[:MAX_IDENTIFIER_CHARS]
 
 
 def _id(value: Any) -> str | None:
@@ -113,15 +108,15 @@ FIELDS: Final[tuple[Field, ...]] = (
     _field("model", text, _TEXT),
     _field("provider_id", text, _TEXT),
     _field("environment_tag", text, _TEXT, "environment"),
-    _field("customer_identifier", _identifier, _TEXT),
+    _field("customer_identifier", identifier, _TEXT),
     _field("customer_email", text, _TEXT),
     _field("customer_name", text, _TEXT),
-    _field("thread_identifier", _identifier, _TEXT),
-    _field("custom_identifier", _identifier, _TEXT),
-    _field("group_identifier", _identifier, _TEXT),
-    _field("session_identifier", _identifier, _TEXT),
-    _field("trace_group_identifier", _identifier, _TEXT),
-    _field("evaluation_identifier", _identifier, _TEXT),
+    _field("thread_identifier", identifier, _TEXT),
+    _field("custom_identifier", identifier, _TEXT),
+    _field("group_identifier", identifier, _TEXT),
+    _field("session_identifier", identifier, _TEXT),
+    _field("trace_group_identifier", identifier, _TEXT),
+    _field("evaluation_identifier", identifier, _TEXT),
     _field("metadata", mapping, _OBJECT),
     _field("properties", mapping, _OBJECT),
     _field("note", text, _TEXT),
@@ -263,7 +258,7 @@ def _log_type(given: Mapping[str, Any]) -> str:
 
 def _fill_customer(row: Row, given: Mapping[str, Any]) -> None:
     customer = _one(given, "customer_params", mapping, _OBJECT) or {}
-    row.customer_identifier = row.customer_identifier or _identifier(customer.get("customer_identifier"))
+    row.customer_identifier = row.customer_identifier or identifier(customer.get("customer_identifier"))
     row.customer_email = row.customer_email or text(customer.get("email"))
     row.customer_name = row.customer_name or text(customer.get("name"))
 

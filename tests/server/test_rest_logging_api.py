@@ -65,6 +65,8 @@ async def test_a_log_is_answered_as_it_is_stored(proxy: Proxy, http: aiohttp.Cli
     made = await answer(await http.post(proxy.root + path, json=LOG), 201)
     assert made["message"] == "log successful"
     assert (made["latency"], made["status"], made["cost"]) == (1.5, "success", (10 * 100 + 5 * 400) / 1e9)
+    assert (made["prompt_messages"], made["completion_message"]) == (LOG["prompt_messages"], LOG["completion_message"])
+    assert made["output"] == '{"role":"assistant","content":"hello"}'
     read_again = await answer(await http.get(f"{proxy.base}/request-logs/{made['id']}/"))
     assert {**read_again, "message": "log successful"} == made
     assert [row["id"] for row in await listed(proxy, http)] == [made["id"]]
@@ -103,6 +105,14 @@ async def test_a_log_that_names_a_call_of_the_proxy_is_said_of_that_call(proxy: 
     made = await answer(await http.post(f"{proxy.base}/request-logs/", json=log), 201)
     assert (made["id"], made["prompt_tokens"], made["customer_identifier"], made["note"]) == ("call", 7, "u1", "n")
     assert made["metadata"] == {"a": "1", "b": "2"}
+    assert len(await listed(proxy, http)) == 1
+
+
+async def test_a_log_with_the_answers_id_of_a_call_is_that_call_and_answered_as_it(proxy: Proxy, http: aiohttp.ClientSession) -> None:
+    remember(proxy, "call", response_id="r1", prompt_tokens=7)
+    log = {**LOG, "trace_unique_id": "t", "span_unique_id": "s", "full_response": {"id": "r1"}}
+    made = await answer(await http.post(f"{proxy.base}/request-logs/", json=log), 201)
+    assert (made["id"], made["prompt_tokens"], made["trace_unique_id"]) == ("call", 7, "t")
     assert len(await listed(proxy, http)) == 1
 
 

@@ -104,3 +104,7 @@ def test_of_several_names_the_first_in_the_table_counts_in_whatever_order_they_c
     fact = next(fact for fact in FACTS if fact.column == column)
     values = {name: str(number) for number, name in enumerate(fact.names, 5)}
     assert str(getattr(of(values).row, column)) == str(getattr(of(dict(reversed(values.items()))).row, column)) == "5"
+
+
+def test_an_identifier_is_cut_where_respan_cuts_it() -> None:
+    assert of({"respan.customer_params.customer_identifier": "u" * 300}).row.customer_identifier == "u" * 254

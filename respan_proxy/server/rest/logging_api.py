@@ -19,6 +19,7 @@ from aiohttp import web
 
 from respan_proxy.errors import ProxyError, RequestRejected
 from respan_proxy.exchange import Caller
+from respan_proxy.respan.filters import Condition, Field, Query
 from respan_proxy.respan.spans import COLUMNS, bind, shown
 from respan_proxy.server.answers import json_answer
 from respan_proxy.server.rest.request_logs import log_not_found
@@ -53,7 +54,7 @@ async def create_log(request: web.BaseRequest, caller: Caller, store: Store) -> 
     if error := logs.errors.get(0):
         raise ProxyError(error, status=409, kind="invalid_request", code="not_stored")
     if logs.told:
-        stored = await _stored(store, logs.told[0].row.unique_id, caller) or _of_its_call(logs.told[0])
+        stored = await _stored(store, logs.told[0].row.unique_id, caller) or await _its_call(store, logs.told[0], caller)
     else:
         stored = await _stored(store, logs.later[0][0], caller) or {}
     return json_answer({**stored, "message": "log successful"}, 201)
@@ -129,11 +130,14 @@ async def _stored(store: Store, unique_id: str, caller: Caller) -> dict[str, Any
     return None if found is None else await asyncio.to_thread(whole, found)
 
 
-def _of_its_call(told: Told) -> dict[str, Any]:
-    """A log that was found to be one of this proxy's calls has no row of its own."""
+async def _its_call(store: Store, told: Told, caller: Caller) -> dict[str, Any]:
+    """A log that was found to be one of this proxy's calls has no row of its own: the call's, or (beside another telling) what it said."""
+    place = {"trace_unique_id": told.row.trace_unique_id or "", "span_unique_id": told.row.span_unique_id or ""}
+    query = Query(every=tuple(Condition(Field(name, "text"), "in", (value,)) for name, value in place.items()))
+    for found in (await store.queries.find(query, sees(caller))).found:
+        return await _stored(store, found.row["unique_id"], caller) or {}
     shape, bound = bind(told.row, content=True)
-    columns = shown([COLUMNS[index].name for index in shape], bound)
-    return {"id": told.row.unique_id, **columns}
+    return {"id": told.row.unique_id, **shown([COLUMNS[index].name for index in shape], bound)}
 
 
 async def _read(
