@@ -27,6 +27,9 @@ from bench.load import Job, Pool
 from bench.spans import SPANS
 from bench.spans import Figures as Spans
 from bench.spans import measure as measure_spans
+from bench.traces import SPANS as TRACE_SPANS
+from bench.traces import Opening
+from bench.traces import measure as measure_trace
 
 ROOT = Path(__file__).parents[1]
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -385,6 +388,16 @@ def report_spans(spans: list[Spans]) -> None:
     print(f"{'':44} target: stalls under {LONGEST_STALL_MS} ms, at least {SPANS_PER_CPU_S} spans per second of CPU")
 
 
+# Chosen by what a person who clicks takes for at once.
+OPENED_MS = 300
+
+
+def report_trace(told: Opening) -> None:
+    print(f"\n{f'a trace of {TRACE_SPANS} spans of 1 KB':44} {'opened ms':>10} {'CPU ms':>10} {'MB':>12} {'list ms':>12}")
+    print(f"{'GET /api/traces/{id}/':44} {told.opened_ms:10.1f} {told.cpu_ms:10.1f} {told.megabytes:12.1f} {told.listed_ms:12.1f}")
+    print(f"{'':44} target: opened in under {OPENED_MS} ms")
+
+
 def report(figures: Figures, quick: bool) -> None:
     print(f"{'':44} {'':18} {'bare relay':>11} {'product':>11} {'ratio':>7} {'added':>9}   spread")
     said = ""
@@ -462,9 +475,12 @@ def main() -> None:
             with started("product", product_command(port), port, home, rows_queued) as product:
                 say("  spans ...")
                 spans = uvloop.run(measure_spans(port, product.cpu_s, PACING, 2 if quick else 5))
+                say("  a trace ...")
+                opening = measure_trace(port, product.cpu_s, 5 if quick else 15)
                 say("")
         report({**loaded, **figures}, quick)
         report_spans(spans)
+        report_trace(opening)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ COMMANDS = {
     "init": ("respan_proxy.cli.init:init", "Write a commented configuration file to start from."),
     "explain": ("respan_proxy.cli.explain:explain", "Say where a model's name would go, and why; sends nothing."),
     "logs": ("respan_proxy.cli.logs:logs", "List remembered calls, follow them, or show one whole."),
+    "traces": ("respan_proxy.cli.traces:traces", "List what belongs together, or show one trace as a tree."),
 }
 
 

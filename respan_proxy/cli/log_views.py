@@ -10,6 +10,8 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
+from respan_proxy.respan.spans import GENERATIONS
+
 COLOURS = {"success": "green", "warning": "yellow", "failed": "red", "interrupted": "red", "running": "cyan"}
 
 # Heading, width, from the right?
@@ -69,55 +71,61 @@ class Table:
             cell[:width].rjust(width) if right else cell[:width].ljust(width)
             for cell, (_, width, right) in zip(cells, _COLUMNS, strict=True)
         ]
-        return Text(_visible(" ".join(parts).rstrip()))
+        return Text(visible(" ".join(parts).rstrip()))
 
 
 def exchange(call: Mapping[str, Any], out: TextIO) -> None:
     """One call, whole: what it was, what was asked, what was answered, and how it went."""
     console = Console(file=out, highlight=False, soft_wrap=True)
     status = Text(_status(call), style=COLOURS.get(call["status"], ""))
-    console.print(Text.assemble(("call ", "dim"), (call["id"], "bold"), "  ", status))
+    what = "call" if call["log_method"] in (None, "inference") else "span"
+    console.print(Text.assemble((f"{what} ", "dim"), (call["id"], "bold"), "  ", status))
     if call["error_message"]:
-        console.print(Text(_visible(f"  {call['error_message']}"), style="red"))
+        console.print(Text(visible(f"  {call['error_message']}"), style="red"))
     facts = list(_facts(call))
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
-        console.print(Text.assemble((f"  {name:<{width}}  ", "dim"), _visible(value)))
+        console.print(Text.assemble((f"  {name:<{width}}  ", "dim"), visible(value)))
     for heading, body in _sections(call):
         console.print()
         console.print(Text(heading, style="bold cyan"))
-        console.print(Text(_visible(_short(body))))
+        console.print(Text(visible(_short(body))))
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     return [
-        _local_time(row["timestamp"]),
+        local_time(row["timestamp"]),
         row["id"],
         _status(row),
         row["provider_id"] or "",
         row["model"] or row["request_model"] or "",
         _tokens(row),
-        _dollars(row["cost"]),
-        _seconds(row["latency"]),
-        _seconds(row["time_to_first_token"]),
+        dollars(row["cost"]),
+        seconds(row["latency"]),
+        seconds(row["time_to_first_token"]),
     ]
 
 
 def _facts(call: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    pace = [f"took {_seconds(call['latency'])}" if call["latency"] is not None else "how long is unknown"]
+    pace = [f"took {seconds(call['latency'])}" if call["latency"] is not None else "how long is unknown"]
     if call["time_to_first_token"] is not None:
-        pace.append(f"first token after {_seconds(call['time_to_first_token'])}")
+        pace.append(f"first token after {seconds(call['time_to_first_token'])}")
     if call["tokens_per_second"] is not None:
         pace.append(f"{call['tokens_per_second']:.0f} tokens/s")
-    yield "when", f"{_local_time(call['start_time'] or call['timestamp'])}, {', '.join(pace)}"
+    yield "when", f"{local_time(call['start_time'] or call['timestamp'])}, {', '.join(pace)}"
     asked, model = call["request_model"], call["model"] or call["request_model"] or ""
-    yield (
-        "who answered",
-        f"{call['provider_id'] or 'nobody'} {model}".rstrip() + (f", asked for {asked}" if asked not in (None, model) else ""),
-    )
+    # A span around calls of a model asked nobody, and what it says of tokens are theirs.
+    is_call = call["log_method"] in (None, "inference") or call["log_type"] in GENERATIONS
+    if is_call or model or call["provider_id"]:
+        yield (
+            "who answered",
+            f"{call['provider_id'] or 'nobody'} {model}".rstrip() + (f", asked for {asked}" if asked not in (None, model) else ""),
+        )
     yield "how it ended", ", ".join(word for word in (call["outcome"] or call["status"], call["finish_reason"]) if word)
-    yield "tokens", _tokens(call, whole=True) or "unknown"
-    yield "cost", f"{_dollars(call['cost']) or 'unknown'}{' (' + call['cost_source'] + ')' if call['cost_source'] else ''}"
+    if is_call or _tokens(call):
+        yield "tokens", _tokens(call, whole=True) or "unknown"
+    if is_call or call["cost"]:
+        yield "cost", f"{dollars(call['cost']) or 'unknown'}{' (' + call['cost_source'] + ')' if call['cost_source'] else ''}"
     for number, attempt in enumerate(call["attempts"] or (), start=1):
         yield f"attempt {number}", _attempt(attempt)
     for name, value in call.items():
@@ -134,7 +142,7 @@ def _attempt(attempt: Mapping[str, Any]) -> str:
     said.append(f"status {attempt['status_code']}" if attempt.get("status_code") is not None else "no answer")
     for name, words in (("started", "sent after"), ("first_byte", "answered after"), ("ended", "ended after")):
         if attempt.get(name) is not None:
-            said.append(f"{words} {_seconds(attempt[name])}")
+            said.append(f"{words} {seconds(attempt[name])}")
     if attempt.get("upstream_request_id"):
         said.append(attempt["upstream_request_id"])
     said += attempt.get("notes") or ()
@@ -149,6 +157,8 @@ def _sections(call: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     asked = call["full_request"]
     for message in call["prompt_messages"] or ():
         yield _speaker(message, "user"), _said(message)
+    if call["prompt_messages"] is None and asked is None and call["input"]:
+        yield "input", call["input"]
     if call["prompt_messages"] is None and asked is not None:
         yield "request", _json(asked)
     elif isinstance(asked, dict) and (rest := {name: value for name, value in asked.items() if name not in _MESSAGES}):
@@ -161,10 +171,16 @@ def _sections(call: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield _speaker(message, "assistant"), _said(message)
     if not call["completion_messages"] and call["full_response"] is not None and not call.get("frames"):
         yield "answer", _json(call["full_response"])
+    if not call["completion_messages"] and call["full_response"] is None and call["output"]:
+        yield "output", call["output"]
     if frames := call.get("frames"):
         yield f"answer as it came, in {len(frames)} {'piece' if len(frames) == 1 else 'pieces'}", "\n".join(_frames(frames))
     if call.get("cut"):
         yield "cut", f"too long to be kept whole: {', '.join(call['cut'])}"
+    if call.get("span") is not None:
+        yield "the span as it was exported", _json(call["span"])
+    for span in call.get("spans_beside") or ():
+        yield "another span of the same call", _json(span)
     if call["bodies_dropped"]:
         yield "not kept", "memory for waiting calls was short when this one ended"
 
@@ -195,7 +211,7 @@ def _frames(frames: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 _CONTROLS = {code: 0x2400 + code if code < 0x20 else 0xFFFD for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
@@ -250,15 +266,15 @@ def _tokens(row: Mapping[str, Any], *, whole: bool = False) -> str:
     return f"{said} ({', '.join(details)})" if details else said
 
 
-def _dollars(cost: float | None) -> str:
+def dollars(cost: float | None) -> str:
     return "" if cost is None else "<$0.000001" if 0 < cost < 1e-6 else f"${cost:.6f}"
 
 
-def _seconds(value: float | None) -> str:
+def seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.2f} s" if value >= 1 else f"{value * 1000:.0f} ms"
 
 
-def _local_time(iso: str | None) -> str:
+def local_time(iso: str | None) -> str:
     return "" if iso is None else datetime.fromisoformat(iso).astimezone().strftime("%m-%d %H:%M:%S")
 
 

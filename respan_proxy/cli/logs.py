@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from respan_proxy.cli.asking import conditions, start, write
 from respan_proxy.cli.settings import configured, refuse, settings_options
 from respan_proxy.errors import ProxyError
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from respan_proxy.store.queries import Found, Queries
 
 POLL_S = 0.3
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -57,36 +56,12 @@ def logs(ctx: click.Context, /, call_id: str | None, follow: bool, as_json: bool
 def _query(limit: int, since: str, model: str | None, failed: bool, where: tuple[str, ...], **_: object) -> Query:
     from respan_proxy.respan.filters import read
 
-    filters: dict[str, list[dict[str, Any]]] = {}
-    for said in where:
-        name, equals, value = said.partition("=")
-        if not equals:
-            raise click.BadParameter(f"found {said!r}, expected FIELD=VALUE or FIELD__OPERATOR=VALUE", param_hint="--where")
-        field, operator = _field_and_operator(name)
-        filters.setdefault(field, []).append({"operator": operator, "value": value})
+    filters = conditions(where)
     if model:
         filters.setdefault("model", []).append({"operator": "icontains", "value": model})
     if failed:
         filters.setdefault("status", []).append({"operator": "", "value": "failed"})
-    return read({"filters": filters, "start_time": _start(since, time.time()), "page_size": limit}, (), time.time())
-
-
-def _field_and_operator(name: str) -> tuple[str, str]:
-    """`latency__gt` -> latency, gt; `metadata__team` is a field."""
-    from respan_proxy.respan.filters import OPERATORS
-
-    field, _, operator = name.rpartition("__")
-    if operator in OPERATORS and field not in ("", "metadata", "properties"):
-        return field, operator
-    return name, ""
-
-
-def _start(since: str, now: float) -> float | str:
-    if since == "all":
-        return 0.0
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", since):
-        return now - float(found[1]) * _UNITS_S[found[2]]
-    return since
+    return read({"filters": filters, "start_time": start(since, time.time()), "page_size": limit}, (), time.time())
 
 
 async def _list(database: Path, query: Query, show: Callable[[list[dict[str, Any]]], None], follow: bool) -> None:
@@ -128,7 +103,7 @@ async def _show(database: Path, call_id: str, as_json: bool) -> None:
     async with _reading(database) as queries:
         call = whole(await _one(queries, call_id))
     if as_json:
-        _write(orjson.dumps(call, option=orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0).decode())
+        write(orjson.dumps(call, option=orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0).decode())
         return
     from respan_proxy.cli.log_views import exchange
 
@@ -168,9 +143,9 @@ def _rows(found: Any) -> list[dict[str, Any]]:
 
 def _printer(as_json: bool) -> Callable[[list[dict[str, Any]]], None]:
     if as_json:
-        return lambda rows: _write(*(orjson.dumps(row).decode() for row in rows))
+        return lambda rows: write(*(orjson.dumps(row).decode() for row in rows))
     if not sys.stdout.isatty():
-        return lambda rows: _write(*_plain(rows))
+        return lambda rows: write(*_plain(rows))
     from respan_proxy.cli.log_views import Table
 
     return Table(sys.stdout).show
@@ -183,9 +158,3 @@ def _plain(rows: list[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         cells = [row[name] for name in _PLAIN]
         yield "\t".join("" if cell is None else f"{cell:.9f}" if isinstance(cell, float) else str(cell) for cell in cells)
-
-
-def _write(*lines: str) -> None:
-    for line in lines:
-        click.echo(line)
-    sys.stdout.flush()
