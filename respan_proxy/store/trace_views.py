@@ -13,7 +13,7 @@ from respan_proxy.respan.traces import Node, tree
 from respan_proxy.store.bodies import unpack
 from respan_proxy.store.span_content import said
 from respan_proxy.store.traces import Line, Opened, Trace
-from respan_proxy.store.views import content, public_metadata
+from respan_proxy.store.views import content, public_metadata, spoken
 
 # Who all these traces belong to, where Respan's cloud names an organization: public links are /api/local/traces/{id}/.
 ORGANIZATION: Final = "local"
@@ -59,33 +59,40 @@ def _columns(sums: dict[str, Any]) -> dict[str, Any]:
 
 def _node(line: Line) -> Node:
     row = line.row
-    kept = told = None
-    with suppress(ValueError):  # in a form of a newer program, or damaged: the columns are still worth showing
-        kept = None if line.body is None else unpack(*line.body)
-        told = None if line.span is None or kept is not None else said(*line.span)
-    texts = content(row, kept, told)
+    asked, answered = _texts_of(line)
     links = row["span_links"]
-    shown = {
+    row |= {
         "id": row["unique_id"],
-        **row,
         "end_time": row["timestamp"],
         "metadata": public_metadata(row["metadata"]),
         "span_links": None if links is None else orjson.dumps(links).decode(),
         "organization_id": ORGANIZATION,
         "storage_object_key": None,
-        "input": texts["input"],
-        "output": texts["output"],
+        "input": asked,
+        "output": answered,
         "cut": ["input", "output"] if line.is_left else [],
     }
-    return Node(row["span_unique_id"], row["span_parent_id"], shown)
+    return Node(row["span_unique_id"], row["span_parent_id"], row)
+
+
+def _texts_of(line: Line) -> tuple[str | None, str | None]:
+    with suppress(ValueError):  # in a form of a newer program, or damaged: the columns are still worth showing
+        if line.body is not None:
+            fields = content(line.row, unpack(*line.body), None)
+            return fields["input"], fields["output"]
+        if line.span is not None:
+            return spoken(said(*line.span))
+    return None, None
 
 
 def _nested(node: Node, workflow: str | None = None) -> dict[str, Any]:
     """A span with those below it. What does not say of which workflow it is a part is of that of the nearest one above which does:
     instrumentations of client libraries do not know."""
     # As deep as `respan.traces.DEEPEST` at the most.
-    workflow = node.shown["span_workflow_name"] or workflow
-    return node.shown | {"span_workflow_name": workflow, "children": [_nested(child, workflow) for child in node.children]}
+    shown = node.shown
+    shown["span_workflow_name"] = workflow = shown["span_workflow_name"] or workflow
+    shown["children"] = [_nested(child, workflow) for child in node.children]
+    return shown
 
 
 def _fit(nodes: Iterable[Node], most: int) -> None:

@@ -90,10 +90,16 @@ def content(row: Mapping[str, Any], kept: Kept | None, said: Said | None) -> dic
             "completion_messages": said.completion_messages,
             "tools": said.tools,
             "tool_calls": said.tool_calls,
-            "input": said.input if said.input is not None else json_text(said.prompt_messages),
-            "output": said.output if said.output is not None else json_text(message),
         }
+        fields["input"], fields["output"] = spoken(said)
     return fields
+
+
+def spoken(said: Said) -> tuple[str | None, str | None]:
+    """What went into a span and what came out of it, as texts."""
+    message = said.completion_messages[0] if said.completion_messages else None
+    asked = said.input if said.input is not None else json_text(said.prompt_messages)
+    return asked, said.output if said.output is not None else json_text(message)
 
 
 def _assembled(row: Mapping[str, Any], answer: bytes, *, streamed: bool) -> bytes | None:
