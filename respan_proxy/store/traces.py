@@ -24,19 +24,16 @@ from respan_proxy.store.queries import Found, found_by_seq
 
 # When a line began, in digits that sort: 17 characters, also for spans of impossible times.
 _BEGAN_TEXT = "printf('%017.6f', max(0, min(coalesce(log.start_time, log.timestamp, 0), 9e9)))"
-# Where a line stands in its trace, in 53 characters that sort: those without a parent first, then by time; of lines that began at once
-# the longest is the outermost.
-_PLACE = (
-    f"((coalesce(log.span_parent_id, '') <> '') || {_BEGAN_TEXT}"
-    " || printf('%017.6f%018d', 1e9 - max(0, min(coalesce(log.latency, 0), 9e8)), log.seq))"
-)
+# Lines without a parent stand first, and of those workflows: what joined a trace later (results of a batch, whose times are the
+# provider's) may claim to have begun before.
+_RANK = "CASE WHEN coalesce(log.span_parent_id, '') <> '' THEN 2 WHEN log.log_type = 'workflow' THEN 0 ELSE 1 END"
+# Where a line stands in its trace, in 53 characters that sort: by rank, then by time; of lines that began at once the longest is the
+# outermost.
+_PLACE = f"(({_RANK}) || {_BEGAN_TEXT} || printf('%017.6f%018d', 1e9 - max(0, min(coalesce(log.latency, 0), 9e8)), log.seq))"
 
 
 # The same for whoever reads lines: a fifth of the time.
-_ORDER = (
-    "coalesce(log.span_parent_id, '') <> '', max(0, min(coalesce(log.start_time, log.timestamp, 0), 9e9)),"
-    " max(0, min(coalesce(log.latency, 0), 9e8)) DESC, log.seq"
-)
+_ORDER = f"{_RANK}, max(0, min(coalesce(log.start_time, log.timestamp, 0), 9e9)), max(0, min(coalesce(log.latency, 0), 9e8)) DESC, log.seq"
 
 
 def _first(value: str, among: str = "1") -> str:

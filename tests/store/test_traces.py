@@ -191,6 +191,13 @@ async def test_a_trace_is_in_the_window_when_one_of_its_spans_is_and_is_told_who
     assert seen["span_tree"][0]["children"][0]["span_parent_id"] is None
 
 
+async def test_a_workflow_is_the_root_whatever_times_what_joined_it_claims(writer: Writer, traces: Traces) -> None:
+    await remember(writer, [line("w", "results", None, 5, 0), line("w", "flow", None, 60, 1, log_type="workflow", entity_name="submit")])
+    seen = await shown(traces, "w")
+    assert (seen["name"], seen["root_span_unique_id"], drawn(seen["span_tree"])) == ("submit", "flow", [("flow", ["results"])])
+    assert await found(traces, {"name": "submit"}) == ["w"]
+
+
 async def test_sums_over_traces_are_those_of_the_list(traces: Traces) -> None:
     seen = await traces.summary(read({}, (), NOW, TRACES))
     page = await traces.find(read({}, (), NOW, TRACES))
