@@ -14,9 +14,12 @@ from respan_proxy.errors import RequestRejected
 from respan_proxy.respan.filters import read
 from respan_proxy.respan.spans import NANO, Row
 from respan_proxy.respan.traces import TRACES
+from respan_proxy.store import trace_views
+from respan_proxy.store import traces as trace_store
 from respan_proxy.store.trace_views import in_list, whole
 from respan_proxy.store.traces import Traces
 from respan_proxy.store.writer import Writer
+from respan_proxy.telemetry.spans import Claim, Said, Told
 
 NOW = 1_800_000_000.0
 
@@ -242,6 +245,34 @@ async def test_spans_of_impossible_times_do_not_garble_what_is_told(writer: Writ
     await remember(writer, [far, early])
     seen = await shown(traces, "far")
     assert (seen["name"], seen["customer_identifier"], seen["span_count"]) == ("early", "u9", 2)
+
+
+async def said(writer: Writer, *texts: str) -> None:
+    spans = [line("long", f"{place}", "0" if place else None, place) for place in range(len(texts))]
+    told = [Told(row, Said(input=text, output="ok"), {}, Claim()) for row, text in zip(spans, texts, strict=True)]
+    assert await writer.ingest(told, 1000, "full") == 0
+
+
+async def test_the_longest_texts_of_a_tree_are_cut_with_a_mark(writer: Writer, traces: Traces, monkeypatch: pytest.MonkeyPatch) -> None:
+    await said(writer, "short", "x" * 9000, "y" * 500)
+    monkeypatch.setattr(trace_views, "TREE_CHARS", 2000)
+    seen = await shown(traces, "long")
+    short, long, middle = seen["span_tree"][0], *seen["span_tree"][0]["children"]
+    assert (short["input"], short["cut"], middle["input"], middle["cut"]) == ("short", [], "y" * 500, [])
+    assert long["cut"] == ["input"]
+    assert long["input"].startswith("x" * 1000)
+    assert long["input"].endswith("more characters, see the log")
+    assert len(long["input"]) < 1600
+
+
+async def test_a_body_that_is_too_much_for_a_tree_is_left_out_and_said_so(
+    writer: Writer, traces: Traces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await said(writer, "short", random.Random(1).randbytes(20_000).hex(), "y" * 500)
+    monkeypatch.setattr(trace_store, "MOST_PACKED", 5000)
+    seen = await shown(traces, "long")
+    short, long, middle = seen["span_tree"][0], *seen["span_tree"][0]["children"]
+    assert (short["input"], middle["input"], long["input"], long["cut"]) == ("short", "y" * 500, None, ["input", "output"])
 
 
 async def test_random_traces_are_told_alike_by_list_tree_and_a_plain_count(writer: Writer, traces: Traces) -> None:
