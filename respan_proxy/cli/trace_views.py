@@ -58,7 +58,7 @@ def _cells(row: Mapping[str, Any], now: float) -> list[str]:
     tokens = f"{row['total_prompt_tokens']} > {row['total_completion_tokens']}" if row["total_tokens"] else ""
     return [
         _age(now - datetime.fromisoformat(row["end_time"]).timestamp()) if row["end_time"] else "",
-        row["id"],
+        row["id"][:16],
         row["name"] or "",
         str(row["span_count"]),
         str(row["llm_call_count"] or ""),

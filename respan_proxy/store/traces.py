@@ -59,6 +59,8 @@ _FIRSTS: Final = {
     **dict.fromkeys(("trace_group_identifier", "session_identifier", "thread_identifier", "group_identifier"), "1"),
     "model": LLM,
 }
+# Of a call that failed, no cost is none.
+_PRICED = f"{COUNTED} AND (log.cost IS NOT NULL OR log.status IS NOT 'failed')"
 # Name -> SQL over the lines of one trace. A cost that nobody knows is NULL; where no model was called it is 0.
 _NUMBERS: Final[Mapping[str, str]] = {
     "start_time": _BEGAN,
@@ -67,8 +69,8 @@ _NUMBERS: Final[Mapping[str, str]] = {
     "span_count": "count(*)",
     "llm_call_count": f"count(*) FILTER (WHERE {LLM})",
     "error_count": "count(*) FILTER (WHERE log.status = 'failed')",
-    "total_cost": f"CASE WHEN count(*) FILTER (WHERE {COUNTED}) THEN sum(log.cost) FILTER (WHERE {COUNTED}) ELSE 0 END",
-    "unpriced_requests": f"count(*) FILTER (WHERE {COUNTED} AND log.cost IS NULL AND log.status IS NOT 'failed')",
+    "total_cost": f"CASE WHEN count(*) FILTER (WHERE {_PRICED}) THEN sum(log.cost) FILTER (WHERE {_PRICED}) ELSE 0 END",
+    "unpriced_requests": f"count(*) FILTER (WHERE {_PRICED} AND log.cost IS NULL)",
     "total_prompt_tokens": _sum("prompt_tokens"),
     "total_completion_tokens": _sum("completion_tokens"),
     "total_request_tokens": _sum("total_request_tokens"),

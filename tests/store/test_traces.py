@@ -230,10 +230,11 @@ async def test_a_key_sees_of_a_trace_its_own_lines(writer: Writer, traces: Trace
 
 
 async def test_an_unknown_cost_is_not_zero_and_no_calls_cost_nothing(writer: Writer, traces: Traces) -> None:
-    await remember(writer, [call("unpriced", "a", cost=None), line("nothing", "a")])
+    await remember(writer, [call("unpriced", "a", cost=None), line("nothing", "a"), call("refused", "a", cost=None, status="failed")])
     assert (await shown(traces, "unpriced"))["total_cost"] is None
     assert (await shown(traces, "unpriced"))["unpriced_requests"] == 1
     assert (await shown(traces, "nothing"))["total_cost"] == 0
+    assert (await shown(traces, "refused"))["total_cost"] == 0
 
 
 async def test_spans_of_impossible_times_do_not_garble_what_is_told(writer: Writer, traces: Traces) -> None:
