@@ -43,6 +43,13 @@ class Figures:
     spans_per_cpu_s: float
 
 
+_RESPONSE = "gen_ai.response.id"
+
+
+def _text(key: str, text: str) -> dict[str, Any]:
+    return {"key": key, "value": {"stringValue": text}}
+
+
 def _span(number: int) -> dict[str, Any]:
     """One call of a model as an instrumentation tells it: 27 attributes, 10 KB of them text."""
     question, answer = (SENTENCE * 70)[number:][:7000], (SENTENCE * 40)[number:][:3000]
@@ -52,7 +59,6 @@ def _span(number: int) -> dict[str, Any]:
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "gpt-4.1-nano",
         "gen_ai.response.model": "gpt-4.1-nano-2025-04-14",
-        "gen_ai.response.id": f"chatcmpl-{number}",
         "traceloop.entity.name": "openai.chat",
         "traceloop.entity.path": "openai.chat",
         "traceloop.workflow.name": "pirate_joke",
@@ -70,7 +76,7 @@ def _span(number: int) -> dict[str, Any]:
     }
     numbers = {"gen_ai.usage.input_tokens": 210, "gen_ai.usage.output_tokens": 100, "llm.usage.total_tokens": 310, "status_code": 200}
     numbers |= {"gen_ai.request.max_tokens": 1024, "thread.id": 140, "server.port": 443}
-    attributes = [{"key": key, "value": {"stringValue": text}} for key, text in texts.items()]
+    attributes = [_text(key, text) for key, text in texts.items()]
     attributes += [{"key": key, "value": {"intValue": str(value)}} for key, value in numbers.items()]
     now = time_ns()
     return {
@@ -109,7 +115,10 @@ def body(encoding: str) -> bytes:
     ids = [os.urandom(8) for _ in _SPANS]
     if encoding.startswith("JSON"):
         parent = {"traceId": trace.hex(), "parentSpanId": ids[0].hex()}
-        spans = [{"spanId": own.hex(), **parent, **span} for own, span in zip(ids, _SPANS, strict=True)]
+        spans = [
+            {"spanId": own.hex(), **parent, **span, "attributes": [*span["attributes"], _text(_RESPONSE, f"chatcmpl-{own.hex()}")]}
+            for own, span in zip(ids, _SPANS, strict=True)
+        ]
         resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "bench"}}]}
         told = json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}).encode()
     else:
@@ -117,6 +126,7 @@ def body(encoding: str) -> bytes:
         whole.CopyFrom(_PROTOBUF)
         for own, span in zip(ids, whole.resource_spans[0].scope_spans[0].spans, strict=True):
             span.trace_id, span.span_id, span.parent_span_id = trace, own, ids[0]
+            span.attributes.add(key=_RESPONSE).value.string_value = f"chatcmpl-{own.hex()}"
         told = whole.SerializeToString()
     return gzip.compress(told, 6) if encoding.endswith("gzip") else told
 
