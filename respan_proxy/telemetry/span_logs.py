@@ -22,7 +22,7 @@ from respan_proxy.respan.spans import GENERATIONS, NANO, Row, Status
 from respan_proxy.telemetry import messages
 from respan_proxy.telemetry.attributes import LOG_TYPES, count, flag, identifier, mapping, number, parsed, status, text
 from respan_proxy.telemetry.masking import cleaned
-from respan_proxy.telemetry.spans import Annotation, Claim, Said, Told, row_id
+from respan_proxy.telemetry.spans import Claim, Said, Told, row_id
 from respan_proxy.telemetry.usage import count_cached, estimate_usage, fill_cost, seller
 from respan_proxy.wire.secrets import MASK
 
@@ -163,9 +163,9 @@ def read(log: Any, caller: Caller, now: float, fresh_id: str, *, log_method: str
     `RequestRejected` names the member at fault, what was found and what was expected.
     """
     if not isinstance(log, dict):
-        raise RequestRejected(f"a log: found {_shown(log)}, expected an object")
+        raise RequestRejected(f"a log: found {as_found(log)}, expected an object")
     log = _without_credentials(cleaned(log))
-    given = _merged(log)
+    given = merged(log)
     row = Row(fresh_id, organization_key_id=caller.key_id, organization_key_name=caller.key_name)
     for field in FIELDS:
         if (value := _value(given, field)) is not None:
@@ -176,7 +176,7 @@ def read(log: Any, caller: Caller, now: float, fresh_id: str, *, log_method: str
     row.span_name = row.span_name or row.log_type
     row.disable_log = row.disable_log or None
     row.request_model = row.model
-    _fill_customer(row, given)
+    fill_customer(row, given)
     row.session_identifier = row.session_identifier or row.trace_group_identifier or row.thread_identifier
     row.environment = caller.environment or row.environment_tag
     _fill_prompt(row, given)
@@ -187,8 +187,8 @@ def read(log: Any, caller: Caller, now: float, fresh_id: str, *, log_method: str
         row.has_tool_calls = bool(said.tool_calls)
     _fill_usage(row, given)
     estimate_usage(row, said)
-    cost = _one(given, "cost", number, "US dollars")
-    prices = {name: _one(given, name, number, "US dollars per million tokens") for name in ("prompt_unit_price", "completion_unit_price")}
+    cost = member(given, "cost", number, "US dollars")
+    prices = {name: member(given, name, number, "US dollars per million tokens") for name in ("prompt_unit_price", "completion_unit_price")}
     fill_cost(row, cost, {name: price for name, price in prices.items() if price is not None})
     row.response_id = text(members(parsed(given.get("full_response"))).get("id"))
     is_generation = row.log_type in GENERATIONS
@@ -206,7 +206,7 @@ def _without_credentials(log: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _merged(log: Mapping[str, Any]) -> dict[str, Any]:
+def merged(log: Mapping[str, Any]) -> dict[str, Any]:
     """The log's members with Respan's parameters among them, and none that is null."""
     given = {name: value for name, value in log.items() if value is not None}
     for carrier in reversed(CARRIERS):
@@ -218,21 +218,21 @@ def _merged(log: Mapping[str, Any]) -> dict[str, Any]:
 def _value(given: Mapping[str, Any], field: Field) -> Any:
     for name in field.names:
         if name in given:
-            return _one(given, name, field.read, field.expected)
+            return member(given, name, field.read, field.expected)
     return None
 
 
-def _one(given: Mapping[str, Any], name: str, read: Callable[[Any], Any], expected: str) -> Any:
+def member(given: Mapping[str, Any], name: str, read: Callable[[Any], Any], expected: str) -> Any:
     value = given.get(name)
     found = read(value)
     if found is None and value not in _EMPTY:
-        raise RequestRejected(f"{name}: found {_shown(value)}, expected {expected}", param=name)
+        raise RequestRejected(f"{name}: found {as_found(value)}, expected {expected}", param=name)
     return found
 
 
-def _shown(value: Any) -> str:
-    shown = messages.as_text(cleaned(value) if not isinstance(value, str) else orjson.dumps(value).decode()) or "null"
-    return shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + "..."
+def as_found(value: Any) -> str:
+    said = messages.as_text(cleaned(value) if not isinstance(value, str) else orjson.dumps(value).decode()) or "null"
+    return said if len(said) <= _SHOWN_CHARS else said[:_SHOWN_CHARS] + "..."
 
 
 def _fill_place(row: Row, given: Mapping[str, Any], fresh_id: str, caller: Caller) -> None:
@@ -252,12 +252,12 @@ def _log_type(given: Mapping[str, Any]) -> str:
     if said is None or said == "":
         return "chat"
     if not isinstance(said, str):
-        raise RequestRejected(f"log_type: found {_shown(said)}, expected a text such as chat, workflow or tool", param="log_type")
+        raise RequestRejected(f"log_type: found {as_found(said)}, expected a text such as chat, workflow or tool", param="log_type")
     return LOG_TYPES.get(said.lower(), "unknown")
 
 
-def _fill_customer(row: Row, given: Mapping[str, Any]) -> None:
-    customer = _one(given, "customer_params", mapping, _OBJECT) or {}
+def fill_customer(row: Row, given: Mapping[str, Any]) -> None:
+    customer = member(given, "customer_params", mapping, _OBJECT) or {}
     row.customer_identifier = row.customer_identifier or identifier(customer.get("customer_identifier"))
     row.customer_email = row.customer_email or text(customer.get("email"))
     row.customer_name = row.customer_name or text(customer.get("name"))
@@ -288,7 +288,7 @@ def _fill_status(row: Row, given: Mapping[str, Any]) -> None:
     said = given.get("status")
     told = _STATUSES.get(said.lower()) if isinstance(said, str) else None
     if told is None and said not in _EMPTY:
-        raise RequestRejected(f"status: found {_shown(said)}, expected one of {', '.join(_STATUSES)}", param="status")
+        raise RequestRejected(f"status: found {as_found(said)}, expected one of {', '.join(_STATUSES)}", param="status")
     if row.error_message is None and given.get("error") not in (*_EMPTY, False):
         row.error_message = messages.as_text(given["error"]) if given["error"] is not True else None
         told = told or "failed"
@@ -306,7 +306,7 @@ def _said(row: Row, given: Mapping[str, Any]) -> Said:
     request, response = parsed(given.get("full_request")), parsed(given.get("full_response"))
     asked = _messages(given, "prompt_messages", "messages")
     answered = _messages(given, "completion_messages")
-    if answered is None and (message := _one(given, "completion_message", mapping, "a message")) is not None:
+    if answered is None and (message := member(given, "completion_message", mapping, "a message")) is not None:
         answered = _messages({"completion_message": [message]}, "completion_message")
     if is_generation:
         asked = asked or messages.asked(given.get("input")) or messages.asked(given.get("prompt"))
@@ -334,7 +334,7 @@ def _messages(given: Mapping[str, Any], *names: str) -> list[Any] | None:
         if name in given and given[name] not in _EMPTY:
             found = parsed(given[name])
             if not isinstance(found, list) or not all(isinstance(message, dict) for message in found):
-                raise RequestRejected(f"{name}: found {_shown(given[name])}, expected a list of messages", param=name)
+                raise RequestRejected(f"{name}: found {as_found(given[name])}, expected a list of messages", param=name)
             # respan-sdk writes every member that a message may have.
             return [{key: said for key, said in message.items() if said is not None or key == "content"} for message in found]
     return None
@@ -345,7 +345,7 @@ def _fill_usage(row: Row, given: Mapping[str, Any]) -> None:
 
     Anthropic's `input_tokens` are those outside the cache; and of Claude Respan takes `prompt_tokens` for those too.
     """
-    usage = _one(given, "usage", mapping, _OBJECT) or {}
+    usage = member(given, "usage", mapping, _OBJECT) or {}
     read = members(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
     made = members(usage.get("completion_tokens_details") or usage.get("output_tokens_details"))
     told = {
@@ -388,64 +388,3 @@ def _raw(row: Row, log: Mapping[str, Any]) -> dict[str, Any]:
         "resource": {},
         "scope": {"name": row.log_method, "version": "", "attributes": {}},
     }
-
-
-# What may be said of a log after it was made. What was measured stays as it was.
-ANNOTATIONS: Final = frozenset(
-    {
-        "note",
-        "category",
-        "positive_feedback",
-        "metadata",
-        "properties",
-        "customer_identifier",
-        "customer_email",
-        "customer_name",
-        "thread_identifier",
-        "custom_identifier",
-        "group_identifier",
-        "session_identifier",
-        "trace_group_identifier",
-        "evaluation_identifier",
-    }
-)
-
-
-def annotation(said: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that are to be changed, by what a caller says of a log later; None for those that are to be emptied.
-
-    `RequestRejected` names the member at fault.
-    """
-    said = cleaned(said)
-    for name in said:
-        if name not in ANNOTATIONS:
-            raise RequestRejected(f"{name}: cannot be changed; expected one of {', '.join(sorted(ANNOTATIONS))}", param=name)
-    if not said:
-        raise RequestRejected(f"found nothing to change, expected one of {', '.join(sorted(ANNOTATIONS))}")
-    fields = {field.column: field for field in FIELDS}
-    return {name: _one(said, name, fields[name].read, fields[name].expected) for name in said}
-
-
-def said_of_a_call(log: Mapping[str, Any]) -> dict[str, Any]:
-    """What a whole log says of a call that has a row already, whose own facts stand."""
-    given = _merged(cleaned(log))
-    row = Row("")
-    _fill_customer(row, given)
-    known = {name: value for name, value in given.items() if name in ANNOTATIONS}
-    return {**_named(row), **(annotation(known) if known else {})}
-
-
-def _named(row: Row) -> dict[str, Any]:
-    columns = ("customer_identifier", "customer_email", "customer_name")
-    return {name: value for name in columns if (value := getattr(row, name)) is not None}
-
-
-def named_annotation(item: Any) -> Annotation:
-    """What a caller says of one of several logs, which it names by `unique_id` (or `id`)."""
-    if not isinstance(item, dict):
-        raise RequestRejected(f"a log: found {_shown(item)}, expected an object")
-    said = dict(item)
-    ids = [value for name in ("id", "unique_id") if (value := said.pop(name, None)) is not None]
-    if not ids or not isinstance(ids[-1], str):
-        raise RequestRejected("unique_id: expected the id of a log", param="unique_id")
-    return ids[-1], annotation(said)

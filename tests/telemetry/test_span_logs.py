@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from respan_proxy.errors import RequestRejected
 from respan_proxy.exchange import Caller
 from respan_proxy.telemetry.agents_traces import span_log
-from respan_proxy.telemetry.span_logs import ANNOTATIONS, FIELDS, annotation, read
+from respan_proxy.telemetry.remarks import ANNOTATIONS, annotation
+from respan_proxy.telemetry.span_logs import FIELDS, read
 from respan_proxy.telemetry.spans import Told, row_id
 
 NOW = 1_800_000_000.0

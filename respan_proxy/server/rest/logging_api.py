@@ -26,7 +26,7 @@ from respan_proxy.server.rest.request_logs import log_not_found
 from respan_proxy.server.rest.resource import Route, Store, json_body, json_value, sees
 from respan_proxy.store.annotating import annotate
 from respan_proxy.store.views import whole
-from respan_proxy.telemetry import agents_traces, span_logs
+from respan_proxy.telemetry import agents_traces, remarks, span_logs
 from respan_proxy.telemetry.spans import Annotation, Told
 
 # Respan's own bound.
@@ -100,7 +100,7 @@ async def ingest_trace(request: web.BaseRequest, caller: Caller, store: Store) -
 async def patch_log(request: web.BaseRequest, caller: Caller, store: Store, unique_id: str) -> web.Response:
     """A note, feedback, metadata and the like of one log; the answer is the log as it is then."""
     unique_id = unquote(unique_id)
-    changes = span_logs.annotation(await json_body(request))
+    changes = remarks.annotation(await json_body(request))
     if await _annotate([(unique_id, changes)], caller, store) != [True]:
         raise log_not_found(unique_id)
     return json_answer(await _stored(store, unique_id, caller))
@@ -115,7 +115,7 @@ async def patch_logs(request: web.BaseRequest, caller: Caller, store: Store) -> 
     wanted: dict[int, Annotation] = {}
     for index, item in enumerate(items):
         try:
-            wanted[index] = span_logs.named_annotation(item)
+            wanted[index] = remarks.named_annotation(item)
         except RequestRejected as error:
             errors[index] = error.message
     found = await _annotate(list(wanted.values()), caller, store)
@@ -167,7 +167,7 @@ def _understood(items: list[Any], caller: Caller, now: float, calls: set[str], l
         log = agents_traces.span_log(item) if agents_traces.is_agents(item) else item
         try:
             if isinstance(log, dict) and log.get("unique_id") in calls:
-                logs.later[index] = (log["unique_id"], span_logs.said_of_a_call(log))
+                logs.later[index] = (log["unique_id"], remarks.said_of_a_call(log))
             else:
                 logs.told[index] = span_logs.read(log, caller, now, _new_id(now), log_method=log_method)
         except RequestRejected as error:
@@ -187,14 +187,14 @@ async def _keep(logs: _Logs, size_bytes: int, caller: Caller, store: Store) -> N
         for index, told in list(logs.told.items()):
             if await store.queries.get(told.row.unique_id, sees(caller)) is None:
                 logs.errors[index] = f"the log {told.row.unique_id} cannot be stored: the id may be another's; the proxy's log says more"
-    if annotations := [(unique_id, changes) for unique_id, changes in logs.later.values() if changes]:
-        await _annotate(annotations, caller, store)
+    if later := [(unique_id, changes) for unique_id, changes in logs.later.values() if changes]:
+        await _annotate(later, caller, store)
 
 
-async def _annotate(annotations: Sequence[Annotation], caller: Caller, store: Store) -> list[bool]:
+async def _annotate(said: Sequence[Annotation], caller: Caller, store: Store) -> list[bool]:
     """Which of the rows there are that the caller may see."""
     await store.writer.barrier()
-    return await store.writer.change(partial(annotate, annotations, sees(caller))) if annotations else []
+    return await store.writer.change(partial(annotate, said, sees(caller))) if said else []
 
 
 def _counted(total: int, errors: Mapping[int, str], status: int) -> web.Response:
