@@ -128,6 +128,8 @@ class Exporter:
                     log.exception("export %s: a batch could not be passed on", self.export.name)
                     self._lose(self._in_hand, "given_up", "see the log")
                 self._in_hand = 0
+        if lost := self._counters.lost:
+            log.warning("export %s ends: %d spans were passed on, %d lost (%s)", self.export.name, self._counters.sent, lost, self._trouble)
 
     @property
     def unsent(self) -> int:

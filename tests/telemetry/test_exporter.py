@@ -190,13 +190,14 @@ async def test_a_connection_that_breaks_is_made_again(make: Make) -> None:
     assert (house.exporter.status()["sent"], house.lost()) == (1, {})
 
 
-async def test_the_collector_says_how_long_to_wait(make: Make) -> None:
+async def test_the_collector_says_how_long_to_wait(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     house = make()
     house.collector.will(whole(b"", 503, {"Retry-After": "3600"}))
     house.exporter.told([id_of(1)])
     await house.collector.arrival()
     await house.end()
     assert house.lost() == {"given_up": 1}, "longer than it is worth"
+    assert "export ours ends: 0 spans were passed on, 1 lost (HTTP 503)" in caplog.text
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 500])
