@@ -21,7 +21,7 @@ from tests.blocks import ROOT, Script, blocks, curls, programs
 from tests.conftest import Proxy, StartProxy
 
 # What needs more than the tests' own packages is run in tests/company.
-FOREIGN = ("langchain", "litellm")
+FOREIGN = ("langchain", "litellm", "respan")
 PROGRAMS = [
     program
     for program in programs("python")

@@ -27,12 +27,16 @@ def tool(*names: str) -> str:
     return pytest.skip(f"needs {' or '.join(names)}, not on this machine")
 
 
-def python_with(requirement: str) -> Path:
-    """The interpreter of an environment that holds nothing but this requirement (`openai==1.109.1`) and what it needs."""
-    home = FOLDER / requirement.replace("==", "-")
+def python_with(*requirements: str, name: str = "") -> Path:
+    """The interpreter of an environment that holds nothing but these requirements (`openai==1.109.1`) and what they need.
+
+    Its folder is named after the requirement, or has this name.
+    """
+    home = FOLDER / (name or requirements[0].replace("==", "-"))
     python = home / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", str(python), "install", requirement]
-    _make(home, f"{requirement} for Python {sys.version}", [[sys.executable, "-m", "venv", "--without-pip", str(home)], pip])
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", str(python), "install", *requirements]
+    state = f"{' '.join(requirements)} for Python {sys.version}"
+    _make(home, state, [[sys.executable, "-m", "venv", "--without-pip", str(home)], pip])
     return python
 
 

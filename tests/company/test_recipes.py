@@ -12,6 +12,7 @@ import pytest
 from tests.blocks import Script, blocks, programs
 from tests.company.driving import Said
 from tests.company.environments import node_with, python_with, tool
+from tests.company.test_exporters import NODE
 from tests.company.test_frameworks import AI, FRAMEWORKS, LITELLM, rows
 from tests.process.conftest import Start
 
@@ -38,7 +39,8 @@ async def test_a_python_program_of_the_recipes_is_answered(program: Script, star
 @pytest.mark.parametrize("program", [*blocks("js")], ids=str)
 async def test_a_javascript_program_of_the_recipes_is_answered(program: Script, start: Start, tmp_path: Path) -> None:
     proxy = await start()
-    (tmp_path / "node_modules").symlink_to(node_with(AI, "ai-sdk") / "node_modules")
+    packages = node_with(NODE, "npm-opentelemetry") if "opentelemetry" in program.text else node_with(AI, "ai-sdk")
+    (tmp_path / "node_modules").symlink_to(packages / "node_modules")
     (tmp_path / "recipe.mjs").write_text(program.at(proxy.base), "utf-8")
     await runs([tool("node"), "recipe.mjs"], tmp_path, {})
     answered(program, await rows(proxy.base))

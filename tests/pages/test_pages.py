@@ -3,7 +3,8 @@ and with names of every vendor's models in front of their providers.
 
 `NAME.py.txt` is a Python block of a page (openai-sdk, openai-agents-sdk, respan-api) as it stands there. Blocks that only show a
 fragment get what the page set up before them, and a last line that puts it to use. `agents_sdk_prompts_nested` and `_header` are two
-ways to pass prompts of which the page has the names but no block. Telemetry packages are stand-ins that do nothing.
+ways to pass prompts of which the page has the names but no block. Telemetry packages are stand-ins that do nothing here;
+with the real ones the blocks run in tests/company/test_traces.py.
 """
 
 from __future__ import annotations
