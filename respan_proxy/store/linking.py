@@ -7,19 +7,38 @@ written where it differs.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
 
 from respan_proxy.respan.spans import BY_NAME, COLUMNS, Row
 from respan_proxy.store.transaction import upsert
-from respan_proxy.telemetry.linking import LINKED, REACH_S, SLACK_S, WITHIN_S, Call, Heard, Link, Usage, link, merged, usage
+from respan_proxy.telemetry.linking import (
+    AROUND_S,
+    LINKED,
+    REACH_S,
+    SLACK_S,
+    WITHIN_S,
+    Call,
+    Heard,
+    Link,
+    Usage,
+    doubled,
+    is_within,
+    link,
+    merged,
+    usage,
+)
 
 # Where thousands of calls and spans cannot be told apart, as with one that is asked the same again and again all at once, those
 # nearest by are looked at.
 MOST = 4096
+# Of two tellings of one generation, both by spans, few are compared: the next ones in time, and no more than so many in all.
+NEAREST = 8
+MOST_DOUBLES = 192
 
 _INDEX = {name: index for index, name in enumerate(BY_NAME)}
 _CONTENT_COLUMNS = tuple(column.name for column in COLUMNS if column.content)
@@ -75,6 +94,7 @@ class Knot:
     spans: dict[str, Span] = field(default_factory=dict)
     calls: dict[str, _Known] = field(default_factory=dict)
     links: dict[str, list[Link]] = field(default_factory=dict)
+    doubled: dict[str, str] = field(default_factory=dict)
 
 
 def heard(own_id: str, facts: Mapping[str, Any], claim: Mapping[str, Any]) -> Heard:
@@ -117,9 +137,12 @@ def untie(connection: sqlite3.Connection, fresh: Collection[Span], call_ids: Ite
     calls = _read_calls(connection, knot, f"log.unique_id {_AMONG}", (_json(call_ids),))
     while (spans or calls) and len(knot.spans) + len(knot.calls) < MOST:
         more_calls = _calls_of(connection, knot, spans, by_likeness)
-        more_spans = _spans_of(connection, knot, calls, by_likeness)
+        more_spans = _spans_of(connection, knot, calls, by_likeness) + _doubles_of(connection, knot, spans, by_likeness)
         calls, spans = more_calls, more_spans
     knot.links = link([known.call for known in knot.calls.values()], [span.heard for span in knot.spans.values()], by_likeness=by_likeness)
+    if by_likeness:
+        linked = {found.span.id for links in knot.links.values() for found in links}
+        knot.doubled = doubled(span.heard for id, span in knot.spans.items() if id not in linked)
     return knot
 
 
@@ -128,7 +151,7 @@ def tie(connection: sqlite3.Connection, knot: Knot) -> tuple[set[str], set[str]]
     set here. Returns the rows that changed and are complete, and the ids of spans whose content may not be kept."""
     changed: set[str] = set()
     forbidden: set[str] = set()
-    placed: dict[str, tuple[str, str]] = {}
+    placed = {id: (host_id, "beside") for id, host_id in knot.doubled.items()}
     for call_id, links in knot.links.items():
         for found, role in zip(links, ("call", *["beside"] * (len(links) - 1)), strict=True):
             placed[found.span.id] = (call_id, role)
@@ -354,6 +377,27 @@ def _spans_of(connection: sqlite3.Connection, knot: Knot, calls: Collection[_Kno
     return found
 
 
+def _doubles_of(connection: sqlite3.Connection, knot: Knot, spans: Iterable[Span], by_likeness: bool) -> list[Span]:
+    """Spans that may tell of the same generation as these, from further inside or outside, or did so before."""
+    hosts = [span.heard.id for span in spans if span.role == "row"]
+    found = _read_spans(connection, knot, f"unique_id {_AMONG} AND role = 'beside'", (_json(hosts),)) if hosts else []
+    for one in [span.heard for span in spans if by_likeness]:
+        if len(knot.spans) >= MOST_DOUBLES:
+            break
+        for text in likenesses(one):
+            if not one.is_native:
+                inside = "(native OR parent_id IS NULL)" + (" AND native" if one.parent_id is None else "")
+                where = f"likeness = ? AND {inside} AND ended_at BETWEEN ? AND ? ORDER BY ended_at DESC LIMIT {NEAREST}"
+                between = (max(one.start - SLACK_S, one.end - AROUND_S), one.end + SLACK_S)
+                found += _read_spans(connection, knot, where, (text, *between), partial(is_within, outer=one))
+            if one.may_double:
+                outside = "native IS NULL" if one.is_native else "native IS NULL AND parent_id IS NOT NULL"
+                where = f"likeness = ? AND {outside} AND ended_at BETWEEN ? AND ? ORDER BY ended_at LIMIT {NEAREST}"
+                between = (one.end - SLACK_S, one.end + AROUND_S)
+                found += _read_spans(connection, knot, where, (text, *between), partial(is_within, one))
+    return found
+
+
 def _read_calls(connection: sqlite3.Connection, knot: Knot, where: str, bound: tuple[Any, ...]) -> list[_Known]:
     found = []
     for row in connection.execute(f"{_CALL} {where}", bound):
@@ -378,7 +422,13 @@ def _read_calls(connection: sqlite3.Connection, knot: Knot, where: str, bound: t
     return found
 
 
-def _read_spans(connection: sqlite3.Connection, knot: Knot, where: str, bound: tuple[Any, ...]) -> list[Span]:
+def _anything(_: Heard) -> bool:
+    return True
+
+
+def _read_spans(
+    connection: sqlite3.Connection, knot: Knot, where: str, bound: tuple[Any, ...], concerns: Callable[[Heard], bool] = _anything
+) -> list[Span]:
     found = []
     for row in connection.execute(f"{_SPAN} {where}", bound):
         own_id, unique_id, role, trace_id, span_id, parent_id, key_id, scope, log_id, response_id, native, is_alike, stored = row
@@ -396,8 +446,10 @@ def _read_spans(connection: sqlite3.Connection, knot: Knot, where: str, bound: t
             "is_native": native,
             "is_generation": is_alike,
         }
-        knot.spans[own_id] = span = Span(heard(own_id, facts, claim), facts, unique_id, role, True)
-        found.append(span)
+        span = Span(heard(own_id, facts, claim), facts, unique_id, role, True)
+        if concerns(span.heard):
+            knot.spans[own_id] = span
+            found.append(span)
     return found
 
 

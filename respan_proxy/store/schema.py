@@ -54,6 +54,7 @@ def m003_span(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX span_response ON span (response_id) WHERE response_id IS NOT NULL")
     connection.execute("CREATE INDEX span_native ON span (span_id) WHERE native")
     connection.execute("CREATE INDEX span_likeness ON span (likeness, ended_at) WHERE likeness IS NOT NULL")
+    connection.execute("CREATE INDEX span_double ON span (likeness, ended_at) WHERE likeness IS NOT NULL AND (native OR parent_id IS NULL)")
     connection.execute("CREATE INDEX span_content ON span (ended_at) WHERE enc IS NOT NULL")
     connection.execute(
         "CREATE TABLE linked (unique_id TEXT PRIMARY KEY, own TEXT NOT NULL, trace_id TEXT, span_id TEXT, parent_id TEXT) WITHOUT ROWID"

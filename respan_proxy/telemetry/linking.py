@@ -20,6 +20,8 @@ WITHIN_S = 600.0
 SLACK_S = 0.050
 # A generation that went on for longer than this after the call had ended was of something else.
 REACH_S = 3600.0
+# An instrumentation is done with a call this long after the library below it is.
+AROUND_S = 1.0
 
 PLACE = ("trace_unique_id", "span_unique_id", "span_parent_id", "span_path", "span_workflow_name", "span_name")
 """What a span knows better than the call: where it stands."""
@@ -91,6 +93,12 @@ class Heard:
     def claims(self) -> bool:
         """Whether it may be a call at all."""
         return self.log_id is not None or self.response_id is not None or self.is_native or self.usage is not None
+
+    @property
+    def may_double(self) -> bool:
+        """Whether it may tell, from further inside, of a generation that another span tells of: a library's own span, and one that its
+        instrumentation put nowhere."""
+        return self.usage is not None and (self.is_native or self.parent_id is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +212,59 @@ def alike(span: Heard, call: Call) -> bool:
         and not mine.completions.isdisjoint(its.completions)
         and not mine.models.isdisjoint(its.models)
     )
+
+
+def doubled(spans: Iterable[Heard]) -> dict[str, str]:
+    """Of spans that are none of the gateway's calls: those that tell of a generation of which another one tells from further outside, and
+    that one, by their ids. An app that calls its provider itself and has two instrumentations at work sends such pairs.
+
+    `spans` must hold everything that competes with each other.
+    """
+    of_usage: dict[tuple[int, str | None], list[Heard]] = defaultdict(list)
+    for span in spans:
+        if span.usage is not None:
+            of_usage[span.usage.prompt, span.key_id].append(span)
+    pairs = [
+        (abs(inner.start - outer.start), inner.start, inner.id, outer.id)
+        for alike in of_usage.values()
+        for inner in alike
+        if inner.may_double
+        for outer in alike
+        if is_within(inner, outer)
+    ]
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for _, _, id, host_id in sorted(pairs):
+        if id not in found and host_id not in taken:
+            found[id] = host_id
+            taken.add(host_id)
+    # A host may be within another one. No way leads back: a library's span is no host, and what has a parent is in none.
+    return {id: found.get(host_id, host_id) for id, host_id in found.items()}
+
+
+def is_within(inner: Heard, outer: Heard) -> bool:
+    """Whether `inner` may tell of the generation that `outer` tells of, as a library's span or as one that stands nowhere."""
+    mine, its = inner.usage, outer.usage
+    return (
+        mine is not None
+        and its is not None
+        and inner.id != outer.id
+        and inner.key_id == outer.key_id
+        and mine.prompt == its.prompt
+        and inner.may_double
+        and not outer.is_native
+        and (_is_beside(inner, outer) if inner.is_native else outer.parent_id is not None)
+        and outer.start - SLACK_S <= inner.start
+        and inner.end - SLACK_S <= outer.end <= inner.end + AROUND_S
+        and not mine.completions.isdisjoint(its.completions)
+        and not mine.models.isdisjoint(its.models)
+    )
+
+
+def _is_beside(native: Heard, outer: Heard) -> bool:
+    """Whether a library's span stands where one of its instrumentation does: below the same span or below that one, or both nowhere."""
+    together = native.trace_id == outer.trace_id and native.parent_id in (outer.parent_id, outer.span_id)
+    return native.scope != outer.scope and (together or native.parent_id is outer.parent_id is None)
 
 
 def _order_of_call(call: Call) -> tuple[float, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from respan_proxy.telemetry.linking import LINKED, Call, Heard, Link, Rank, link, merged, usage
+from respan_proxy.telemetry.linking import LINKED, Call, Heard, Link, Rank, doubled, link, merged, usage
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 USED = usage(["gpt-4.1"], 10, 5)
@@ -198,3 +198,45 @@ def test_a_parent_that_tells_of_the_same_call_is_stepped_over() -> None:
     assert told((inner, {}), (outer, {}))["span_parent_id"] == "turn"
     assert "span_parent_id" not in told((inner, {}), (replace(outer, parent_id="inner"), {}))
     assert "span_parent_id" not in told((replace(inner, parent_id="inner"), {}))
+
+
+def double(*spans: Heard) -> dict[str, str]:
+    [outcome] = {tuple(sorted(doubled(some).items())) for some in permutations(spans)}
+    return dict(outcome)
+
+
+INSIDE = {"at": 100.0, "end": 100.9, "usage": USED}
+
+
+def test_a_librarys_own_span_is_beside_its_instrumentations_when_no_call_is_here() -> None:
+    """As anthropic 2.x and Respan's instrumentation do, within a workflow and without."""
+    for parent in ("flow", None):
+        outer = span("outer", parent_id=parent, usage=USED, scope="instrumentation")
+        native = span("native", parent_id=parent, is_native=True, scope="library", **INSIDE)
+        assert double(outer, native) == {"native": "outer"}
+        assert double(outer, replace(native, scope="instrumentation")) == {}
+        assert double(outer, replace(native, key_id="another")) == {}
+        assert double(outer, replace(native, usage=usage(["gpt-4.1"], 10, 6))) == {}
+        assert double(outer, replace(native, usage=usage(["gpt-5"], 10, 5))) == {}
+        assert double(outer, replace(native, start=99.0)) == double(outer, replace(native, end=102.0)) == {}
+
+
+def test_a_span_that_stands_nowhere_is_beside_the_one_that_stands_in_a_tree() -> None:
+    """As OpenAI's instrumentation and that of the Agents SDK do."""
+    outer, inner = span("outer", parent_id="turn", usage=USED), span("inner", trace_id="f" * 32, **INSIDE)
+    assert double(outer, inner) == {"inner": "outer"}
+    assert double(outer, replace(inner, parent_id="x")) == {}  # two calls of one workflow at once
+    assert double(replace(outer, parent_id=None), inner) == {}  # two calls at once
+
+
+def test_each_span_is_beside_one_other_the_nearest() -> None:
+    outer = [span(f"outer{at}", 99.9 + at / 100, parent_id="turn", usage=USED) for at in range(3)]
+    inner = [span(f"inner{at}", 100.0 + at / 100, end=100.9, usage=USED) for at in range(2)]
+    assert double(*outer, *inner) == {"inner0": "outer2", "inner1": "outer1"}
+
+
+def test_a_span_within_a_span_within_a_span_is_beside_the_outermost() -> None:
+    outer = span("outer", 99.8, end=101.3, parent_id="turn", usage=USED)
+    between = span("between", usage=USED, scope="instrumentation")
+    native = span("native", is_native=True, scope="library", **INSIDE)
+    assert double(outer, between, native) == {"native": "outer", "between": "outer"}
