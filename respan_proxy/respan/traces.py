@@ -70,7 +70,7 @@ def tree(nodes: Sequence[Node], aliases: Mapping[str, str] | None = None) -> Nod
     time), which is the order of children too.
 
     `aliases` are ids that a span had elsewhere, by the id that it has here. A node whose parent is unknown, is itself, or is below it
-    would be a root of its own: there is one, the first, and the others are shown below it.
+    would be a root of its own: there is one, the first, and the others are shown below it, among its children by time.
     """
     if not nodes:
         return None
@@ -84,8 +84,13 @@ def tree(nodes: Sequence[Node], aliases: Mapping[str, str] | None = None) -> Nod
     for place, parent in enumerate(above):
         if place != root:
             nodes[root if parent is None else parent].children.append(nodes[place])
+    nodes[root].children.sort(key=_began)
     _flatten(nodes[root])
     return nodes[root]
+
+
+def _began(node: Node) -> str:
+    return node.shown.get("start_time") or ""
 
 
 def _parent(place: int, node: Node, known: Mapping[str, int], aliases: Mapping[str, str]) -> int | None:

@@ -20,6 +20,7 @@ from respan_proxy.telemetry.linking import (
     AROUND_S,
     LINKED,
     REACH_S,
+    ROUNDING_S,
     SLACK_S,
     WITHIN_S,
     Call,
@@ -388,12 +389,12 @@ def _doubles_of(connection: sqlite3.Connection, knot: Knot, spans: Iterable[Span
             if not one.is_native:
                 inside = "(native OR parent_id IS NULL)" + (" AND native" if one.parent_id is None else "")
                 where = f"likeness = ? AND {inside} AND ended_at BETWEEN ? AND ? ORDER BY ended_at DESC LIMIT {NEAREST}"
-                between = (max(one.start - SLACK_S, one.end - AROUND_S), one.end + SLACK_S)
+                between = (max(one.start - ROUNDING_S, one.end - AROUND_S), one.end + ROUNDING_S)
                 found += _read_spans(connection, knot, where, (text, *between), partial(is_within, outer=one))
             if one.may_double:
                 outside = "native IS NULL" if one.is_native else "native IS NULL AND parent_id IS NOT NULL"
                 where = f"likeness = ? AND {outside} AND ended_at BETWEEN ? AND ? ORDER BY ended_at LIMIT {NEAREST}"
-                between = (one.end - SLACK_S, one.end + AROUND_S)
+                between = (one.end - ROUNDING_S, one.end + AROUND_S)
                 found += _read_spans(connection, knot, where, (text, *between), partial(is_within, one))
     return found
 

@@ -33,7 +33,10 @@ _PLACE = f"(({_RANK}) || {_BEGAN_TEXT} || printf('%017.6f%018d', 1e9 - max(0, mi
 
 
 # The same for whoever reads lines: a fifth of the time.
-_ORDER = f"{_RANK}, max(0, min(coalesce(log.start_time, log.timestamp, 0), 9e9)), max(0, min(coalesce(log.latency, 0), 9e8)) DESC, log.seq"
+_ORDER = (
+    f"{_RANK}, max(0, min(coalesce(log.start_time, log.timestamp, 0), 9e9)), max(0, min(coalesce(log.latency, 0), 9e8)) DESC,"
+    " log.span_unique_id, log.seq"
+)
 
 
 def _first(value: str, among: str = "1") -> str:

@@ -22,6 +22,8 @@ SLACK_S = 0.050
 REACH_S = 3600.0
 # An instrumentation is done with a call this long after the library below it is.
 AROUND_S = 1.0
+# Spans of one process have one clock, which some tell in milliseconds. With more, a quick call would be within the one before it.
+ROUNDING_S = 0.001
 
 PLACE = ("trace_unique_id", "span_unique_id", "span_parent_id", "span_path", "span_workflow_name", "span_name")
 """What a span knows better than the call: where it stands."""
@@ -254,8 +256,8 @@ def is_within(inner: Heard, outer: Heard) -> bool:
         and inner.may_double
         and not outer.is_native
         and (_is_beside(inner, outer) if inner.is_native else outer.parent_id is not None)
-        and outer.start - SLACK_S <= inner.start
-        and inner.end - SLACK_S <= outer.end <= inner.end + AROUND_S
+        and outer.start - ROUNDING_S <= inner.start
+        and inner.end - ROUNDING_S <= outer.end <= inner.end + AROUND_S
         and not mine.completions.isdisjoint(its.completions)
         and not mine.models.isdisjoint(its.models)
     )

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tests.company.test_traces import CALL, assert_sums, environ
-from tests.company.tracing import KEY, outline, respan_python, run, told
+from tests.company.tracing import KEY, nodes, outline, respan_python, run, told
 from tests.conftest import Proxy, StartProxy
 from tests.fakes import recordings
 from tests.fakes.provider import Answer, FakeProvider, Received, streamed, whole
@@ -72,10 +72,10 @@ async def test_every_set_up_gives_the_same_tree(asked: str, client: str, proxy: 
     # By hand: per million, 20 in at 0.10, 5 out at 0.40; twice.
     assert seen.trace["total_cost"] == pytest.approx(2 * 4e-6)
     assert (seen.trace["customer_identifier"], seen.trace["name"]) == ("user_1", "pipeline")
+    assert {node["span_workflow_name"] for node in nodes(seen.trace)} == {"pipeline"}
     for call in seen.calls:
         assert (call["customer_identifier"], call["thread_identifier"]) == ("user_1", "conv_1")
         assert call["metadata"]["plan"] == "pro"
-        assert call["span_workflow_name"] == "pipeline"
         assert call["model"] == "gpt-4.1-nano-2025-04-14"
         assert call["prompt_messages"][0]["role"] == "user"
         assert call["completion_message"]["content"] == "Héllo ☃ world"

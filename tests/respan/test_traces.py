@@ -81,3 +81,9 @@ def test_a_tree_is_no_deeper_than_json_can_be_and_loses_nothing() -> None:
         return {"id": node.span_id, "children": [nested(child) for child in node.children]}
 
     assert json.loads(json.dumps(nested(root)))["id"] == "0"
+
+
+def test_another_root_is_among_the_children_of_the_first_by_time() -> None:
+    begun = [("root", None, "10:00"), ("late", None, "15:00"), ("early", "root", "10:01"), ("latest", "root", "16:00")]
+    nodes = [Node(span_id, parent, {"start_time": at}) for span_id, parent, at in begun]
+    assert drawn(tree(nodes)) == "root(early late latest)"

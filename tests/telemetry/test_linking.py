@@ -227,6 +227,7 @@ def test_a_span_that_stands_nowhere_is_beside_the_one_that_stands_in_a_tree() ->
     assert double(outer, inner) == {"inner": "outer"}
     assert double(outer, replace(inner, parent_id="x")) == {}  # two calls of one workflow at once
     assert double(replace(outer, parent_id=None), inner) == {}  # two calls at once
+    assert double(replace(outer, start=99.99, end=100.0), replace(inner, end=100.01)) == {}  # one quick call after the other
 
 
 def test_each_span_is_beside_one_other_the_nearest() -> None:
