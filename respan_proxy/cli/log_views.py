@@ -78,7 +78,7 @@ def exchange(call: Mapping[str, Any], out: TextIO) -> None:
     """One call, whole: what it was, what was asked, what was answered, and how it went."""
     console = Console(file=out, highlight=False, soft_wrap=True)
     status = Text(_status(call), style=COLOURS.get(call["status"], ""))
-    what = "call" if call["log_method"] in (None, "inference") else "span"
+    what = "span" if _is_span(call) else "call"
     console.print(Text.assemble((f"{what} ", "dim"), (call["id"], "bold"), "  ", status))
     if call["error_message"]:
         console.print(Text(visible(f"  {call['error_message']}"), style="red"))
@@ -93,17 +93,23 @@ def exchange(call: Mapping[str, Any], out: TextIO) -> None:
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
+    is_span = _is_span(row)
     return [
         local_time(row["timestamp"]),
         row["id"],
         _status(row),
-        row["provider_id"] or "",
-        row["model"] or row["request_model"] or "",
+        row["provider_id"] or (row["log_type"] or "" if is_span else ""),
+        row["model"] or row["request_model"] or (row["entity_name"] or row["span_name"] or "" if is_span else ""),
         _tokens(row),
         dollars(row["cost"]),
         seconds(row["latency"]),
         seconds(row["time_to_first_token"]),
     ]
+
+
+def _is_span(row: Mapping[str, Any]) -> bool:
+    """Whether an app told of it, and not the gateway."""
+    return row["log_method"] not in (None, "inference")
 
 
 def _facts(call: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -115,7 +121,7 @@ def _facts(call: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "when", f"{local_time(call['start_time'] or call['timestamp'])}, {', '.join(pace)}"
     asked, model = call["request_model"], call["model"] or call["request_model"] or ""
     # A span around calls of a model asked nobody, and what it says of tokens are theirs.
-    is_call = call["log_method"] in (None, "inference") or call["log_type"] in GENERATIONS
+    is_call = not _is_span(call) or call["log_type"] in GENERATIONS
     if is_call or model or call["provider_id"]:
         yield (
             "who answered",

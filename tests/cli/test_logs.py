@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from respan_proxy.cli import log_views, main
 from respan_proxy.cli.logs import _query, follow_calls
-from respan_proxy.respan.spans import Content, Row
+from respan_proxy.respan.spans import COLUMNS, Content, Row
 from respan_proxy.store.queries import Queries
 from respan_proxy.store.views import whole
 from respan_proxy.store.writer import Writer
@@ -114,6 +114,17 @@ def test_one_call_is_shown_whole_by_the_start_of_its_id(database: Path) -> None:
     assert 'wave({"hand":"left"})' in shown
     assert "the provider is overloaded" in logs(database, "aaaa0002").stdout
     assert logs(database, "bbbb").stdout.startswith("call bbbb0003")
+
+
+def test_a_span_of_an_app_is_a_line_that_says_what_it_was() -> None:
+    out = io.StringIO()
+    call = {"log_method": "inference", "provider_id": "openai", "model": "gpt-4.1", "log_type": "chat", "entity_name": None}
+    task = {"log_method": "python_tracing", "log_type": "task", "entity_name": "fetch_page", "span_name": "task", "id": "5" * 32}
+    rows = [{**dict.fromkeys(column.name for column in COLUMNS), "id": "4" * 32, "status": "success", **given} for given in (call, task)]
+    log_views.Table(out).show(rows)
+    _, asked, worked = out.getvalue().splitlines()
+    assert "openai       gpt-4.1" in asked
+    assert "task         fetch_page" in worked
 
 
 def test_one_call_as_json_is_all_that_is_known(database: Path) -> None:
