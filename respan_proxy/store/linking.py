@@ -34,9 +34,10 @@ from respan_proxy.telemetry.linking import (
     usage,
 )
 
-# Where thousands of calls and spans cannot be told apart, as with one that is asked the same again and again all at once, those
-# nearest by are looked at.
-MOST = 4096
+# Where calls and spans cannot be told apart, as with one that is asked the same again and again all at once, those nearest by are
+# looked at: so many of each, and so many together (2,000 at once kept the writer for minutes without it, measured).
+NEAR = 16
+MOST = 512
 # Of two tellings of one generation, both by spans, few are compared: the next ones in time, and no more than so many in all.
 NEAREST = 8
 MOST_DOUBLES = 192
@@ -349,11 +350,13 @@ def _calls_of(connection: sqlite3.Connection, knot: Knot, spans: Iterable[Span],
             " WHERE prompt_tokens IS NOT NULL AND instance_id IS NOT NULL"
         )
         for one in alike:
+            if len(knot.spans) + len(knot.calls) >= MOST:
+                break
             assert one.usage is not None
             where = "log.prompt_tokens = ? AND log.start_time BETWEEN ? AND ? AND log.timestamp <= ? AND log.organization_key_id IS ?"
             until = one.end + SLACK_S
             bound = (one.usage.prompt, one.start - SLACK_S, until, until, one.key_id)
-            found += _read_calls(connection, knot, f"{where} ORDER BY log.start_time LIMIT {MOST}", bound)
+            found += _read_calls(connection, knot, f"{where} ORDER BY log.start_time LIMIT {NEAR}", bound)
     return found
 
 
@@ -372,8 +375,8 @@ def _spans_of(connection: sqlite3.Connection, knot: Knot, calls: Collection[_Kno
         sql = f"SELECT DISTINCT likeness FROM span WHERE likeness {_AMONG}"
         there = {text for (text,) in connection.execute(sql, (_json({text for text, _ in ends}),))}
         for text, end in ends:
-            if text in there:
-                where = f"likeness = ? AND ended_at BETWEEN ? AND ? ORDER BY ended_at LIMIT {MOST}"
+            if text in there and len(knot.spans) + len(knot.calls) < MOST:
+                where = f"likeness = ? AND ended_at BETWEEN ? AND ? ORDER BY ended_at LIMIT {NEAR}"
                 found += _read_spans(connection, knot, where, (text, end - SLACK_S, end + REACH_S))
     return found
 

@@ -161,3 +161,28 @@ def test_the_order_of_arrival_changes_nothing(data: st.DataObject) -> None:
     rows, told = world
     straight: list[list[Step]] = [[("end", row)] for row in rows] + [[("span", one)] for one in told]
     assert outcome(data.draw(orders(world))) == outcome(straight)
+
+
+def test_many_that_cannot_be_told_apart_do_not_keep_the_writer() -> None:
+    """Each competes with all others; only those nearest by are looked at, and no line is lost."""
+    store = Store()
+    used = {"model": "gpt-4.1", "prompt_tokens": 10, "completion_tokens": 5}
+    store.rows(*(call(f"c{number}.", start_time=AT + number / 1e4, **used) for number in range(600)))
+    generation = Claim(is_generation=True)
+    told_of = [
+        told(f"s{number}.", claim=generation, start_time=AT + number / 1e4 - 0.001, timestamp=AT + 2, **used) for number in range(600)
+    ]
+    looked_at = 0
+
+    def count(_: str) -> None:
+        nonlocal looked_at
+        looked_at += 1
+
+    store.connection.set_trace_callback(count)
+    for first in range(0, 600, 60):
+        store.spans(*told_of[first : first + 60])
+    store.connection.set_trace_callback(None)
+    assert looked_at < 40 * 600
+    lines, spans_now = store.reads()
+    assert len(lines) == 600 + sum(role == "row" for _, _, role, *_ in spans_now)
+    assert any(role == "call" for _, _, role, *_ in spans_now)
