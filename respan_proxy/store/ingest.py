@@ -21,7 +21,7 @@ import orjson
 from respan_proxy.errors import ProxyError
 from respan_proxy.respan.spans import COLUMNS, Shape, bind, mended, storable
 from respan_proxy.store import linking, span_content
-from respan_proxy.store.linking import Span
+from respan_proxy.store.knot import AMONG, Span, as_json, heard, likenesses, untie
 from respan_proxy.store.transaction import OF_A_ROW, transaction, upsert
 from respan_proxy.telemetry.spans import Told
 
@@ -221,8 +221,7 @@ class Ingest:
             "is_native": claim.is_native,
             "is_generation": claim.is_generation,
         }
-        heard = linking.heard(row.unique_id, facts, said)
-        span = Span(heard, facts, row.unique_id, "row", is_stored=False)
+        span = Span(heard(row.unique_id, facts, said), facts, row.unique_id, "row", is_stored=False)
         return _Fresh(place, span, shape, bound, span_content.pack(told, self._compressor) if is_kept else None, claim.is_native)
 
     def _write(self, ready: Sequence[_Fresh], connection: sqlite3.Connection) -> tuple[list[int], set[str]]:
@@ -233,7 +232,7 @@ class Ingest:
         forbidden: set[str] = set()
         settled: set[str] = set()
         if claiming:
-            knot = linking.untie(connection, claiming, (), by_likeness=self.by_likeness)
+            knot = untie(connection, claiming, (), by_likeness=self.by_likeness)
             settled, forbidden = linking.tie(connection, knot)
         rows: dict[Shape, list[list[Any]]] = {}
         for own_id, one in fresh.items():
@@ -258,10 +257,10 @@ def _admitted(connection: sqlite3.Connection, ready: Sequence[_Fresh]) -> tuple[
         own_id = one.span.heard.id
         if own_id not in fresh or one.span.heard.end >= fresh[own_id].span.heard.end:
             fresh[own_id] = one
-    ids = orjson.dumps(list(fresh)).decode()
+    ids = as_json(fresh)
     stored: set[str] = set()
     renewed: set[str] = set()
-    sql = "SELECT own_id, unique_id, role, key_id, ended_at, facts FROM span WHERE own_id IN (SELECT value FROM json_each(?))"
+    sql = f"SELECT own_id, unique_id, role, key_id, ended_at, facts FROM span WHERE own_id {AMONG}"
     others: set[str] = set()
     for own_id, unique_id, role, key_id, ended_at, facts in connection.execute(sql, (ids,)).fetchall():
         span = fresh[own_id].span
@@ -274,7 +273,7 @@ def _admitted(connection: sqlite3.Connection, ready: Sequence[_Fresh]) -> tuple[
             stored.add(own_id)
             if facts != _json(span.facts):
                 renewed.add(own_id)
-    rows = "SELECT unique_id, organization_key_id, instance_id FROM log WHERE unique_id IN (SELECT value FROM json_each(?))"
+    rows = f"SELECT unique_id, organization_key_id, instance_id FROM log WHERE unique_id {AMONG}"
     for own_id, key_id, instance_id in connection.execute(rows, (ids,)):
         if own_id in fresh and (instance_id is not None or key_id != fresh[own_id].span.heard.key_id):
             others.add(own_id)
@@ -286,24 +285,24 @@ def _admitted(connection: sqlite3.Connection, ready: Sequence[_Fresh]) -> tuple[
 
 
 def _values(one: _Fresh, is_forbidden: bool) -> tuple[Any, ...]:
-    span, heard, data = one.span, one.span.heard, one.data
+    span, told, data = one.span, one.span.heard, one.data
     facts = span.facts
     if is_forbidden:
         data, facts = None, linking.without_content(facts)
     return (
-        heard.id,
+        told.id,
         span.unique_id,
         span.role,
-        heard.trace_id,
-        heard.span_id,
-        heard.parent_id,
-        heard.key_id,
-        heard.scope or None,
-        heard.log_id,
-        heard.response_id,
-        1 if heard.is_native else None,
-        next(iter(linking.likenesses(heard)), None),
-        heard.end,
+        told.trace_id,
+        told.span_id,
+        told.parent_id,
+        told.key_id,
+        told.scope or None,
+        told.log_id,
+        told.response_id,
+        1 if told.is_native else None,
+        next(iter(likenesses(told.key_id, told.usage)), None),
+        told.end,
         _json(facts),
         span_content.ENCODING if data is not None else None,
         data,
