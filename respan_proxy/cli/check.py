@@ -53,6 +53,11 @@ def report(config: Config) -> Iterator[str]:
         yield f"  {name} -> {to}"
     if config.default_model:
         yield f"  every name that nobody serves -> {config.default_model}"
+    if config.exports:
+        yield "exports"
+    for export in config.exports:
+        said = "with what was said" if export.content == "full" else "nothing that was said"
+        yield f"  {export.name:<14}{export.endpoint} ({said})"
     for rule in config.profiles:
         about = f"{', '.join(rule.models.patterns)} at {', '.join(rule.providers.patterns)}"
         yield f"profile     {about}: {', '.join(rule.facts) or 'nothing said'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from respan_proxy import __version__
-from respan_proxy.config import Config, Listen
+from respan_proxy.config import Config, Export, Listen
 
 
 def banner(config: Config, address: Listen, beside: Listen | None = None) -> str:
@@ -17,7 +17,7 @@ def banner(config: Config, address: Listen, beside: Listen | None = None) -> str
 def facts(config: Config, address: Listen, beside: Listen | None = None) -> dict[str, str]:
     """The same by name: `address`, `providers`, `keys`, `database`, `try` (a call that works as it stands, but for a key of ours).
 
-    And `spans` where there is a second address for them.
+    And `spans` where there is a second address for them, `exports` where calls are passed on.
     """
     usable = [provider.name for provider in config.providers.values() if provider.usable and not provider.built_in]
     placed = [provider.name for provider in config.providers.values() if provider.placed and not provider.usable]
@@ -32,6 +32,7 @@ def facts(config: Config, address: Listen, beside: Listen | None = None) -> dict
         "providers": _who_answers(config, usable, placed),
         "keys": "any (loopback only)" if config.any_key else ", ".join(key.name for key in config.keys),
         "database": config.database,
+        **({"exports": ", ".join(map(_passed_on, config.exports))} if config.exports else {}),
         "try": f"{curl} {base}/api/chat/completions{bearer} -H 'content-type: application/json' "
         f"""-d '{{"model":"{model}","messages":[{{"role":"user","content":"hello"}}]}}'""",
     }
@@ -43,6 +44,10 @@ def _who_answers(config: Config, usable: list[str], placed: list[str]) -> str:
         return ", ".join(found) + " (and echo)"
     echo = "none with a key, so echo (built in) answers under every known model name; OPENAI_API_KEY or another ends that"
     return f"{', '.join(found)}; {echo}" if found else echo
+
+
+def _passed_on(export: Export) -> str:
+    return f"{export.name} (with what was said)" if export.content == "full" else export.name
 
 
 def _reached_at(address: Listen) -> str:

@@ -1,4 +1,4 @@
-"""The start page at `/ui/` (`/` leads there): where to point an SDK, which providers are there, how to add one."""
+"""The start page at `/ui/` (`/` leads there): where to point an SDK and where to send spans, which providers are there, how to add one."""
 
 from __future__ import annotations
 
@@ -69,6 +69,7 @@ def start_page(config: Config, base: str) -> str:
     """Without scripts and without secrets. Where there are keys it has none to check, and says nothing of who else is inside."""
     at, key = escape(base), "any" if config.any_key else "YOUR_KEY"
     bearer = "" if config.any_key else " -H 'authorization: Bearer YOUR_KEY'"
+    headers = "" if config.any_key else "\nexport OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20YOUR_KEY"
     model = "gpt-4.1-nano" if not config.has_provider_key else "echo/hello"
     return f"""<!doctype html>
 <html lang="en">
@@ -89,6 +90,13 @@ genai.Client(api_key="{key}", http_options={{"base_url": "{at}/google/gemini"}})
 <h2>Or try it now</h2>
 <pre>curl {at}/chat/completions{bearer} -H 'content-type: application/json' \\
   -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "hello"}}]}}'</pre>
+<h2>Trace your app</h2>
+<pre><b># respan-ai and its instrumentations</b>
+export RESPAN_BASE_URL={at}
+export RESPAN_API_KEY={key}
+<b># any OpenTelemetry program</b>
+export OTEL_EXPORTER_OTLP_ENDPOINT={at}
+export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf{headers}</pre>
 {"".join(_providers(config)) if config.any_key else ""}
 <h2>Add a provider</h2>
 <p>Put its key into the environment, or into a <code>.env</code> file where the proxy starts, and start it again.</p>
@@ -98,6 +106,7 @@ is a <code>[providers.NAME]</code> table in <code>config.toml</code>; <code>resp
 <h2>Read what was said</h2>
 <pre>respan-proxy logs
 respan-proxy logs -f
+respan-proxy traces
 curl {at}/request-logs/list/{bearer}</pre>
 </html>
 """

@@ -53,6 +53,25 @@ is_admin = true
     assert "secret" not in result.output
 
 
+def test_it_says_where_spans_come_in_and_where_calls_are_passed_on() -> None:
+    text = """
+[telemetry]
+listen = "127.0.0.1:4318"
+[[export]]
+preset = "phoenix"
+content = "full"
+[[export]]
+name = "team"
+endpoint = "https://otel.example.com"
+headers = { Authorization = "Bearer the-secret" }
+"""
+    result = check(text)
+    assert "127.0.0.1:4318 too (this machine only)" in lines_with(result, "spans")
+    assert "http://localhost:6006/v1/traces (with what was said)" in lines_with(result, "phoenix")
+    assert "https://otel.example.com/v1/traces (nothing that was said)" in lines_with(result, "team")
+    assert "secret" not in result.output
+
+
 def test_keys_are_told_with_what_they_may_do_and_not_shown() -> None:
     result = check(
         '[[keys]]\nname = "boss"\nkey = "boss-secret"\nis_admin = true\n[[keys]]\nname = "ci"\nkey = "ci-secret"\nenvironment = "test"\n'

@@ -39,6 +39,14 @@ def test_a_second_address_for_spans_is_told() -> None:
     assert "spans" not in told()
 
 
+def test_who_is_told_of_calls_too_is_named_and_whether_it_hears_what_was_said() -> None:
+    environ = {"LANGFUSE_PUBLIC_KEY": "pk-secret", "LANGFUSE_SECRET_KEY": "sk-secret"}
+    config = parse({"export": [{"preset": "phoenix", "content": "full"}, {"preset": "langfuse"}]}, environ)
+    assert facts(config, HERE)["exports"] == "phoenix (with what was said), langfuse"
+    assert "secret" not in banner(config, HERE)
+    assert "exports" not in told()
+
+
 @pytest.mark.parametrize(
     ("address", "reached"),
     [

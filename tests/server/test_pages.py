@@ -41,8 +41,17 @@ def test_no_key_is_shown_and_behind_keys_no_provider_either() -> None:
     assert "gpu.internal" not in start_page(parse({}, {**environ, "RESPAN_PROXY_KEYS": "me:mine"}), "http://localhost/api")
 
 
+def test_it_says_where_an_app_sends_its_spans_and_with_which_key() -> None:
+    page = start_page(parse({}, {}), "http://localhost:1/api")
+    assert "RESPAN_BASE_URL=http://localhost:1/api\nexport RESPAN_API_KEY=any\n" in page
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:1/api" in page
+    assert "OTEL_EXPORTER_OTLP_HEADERS" not in page
+    page = start_page(parse({}, {"RESPAN_PROXY_KEYS": "me:mine"}), "http://localhost:1/api")
+    assert "OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20YOUR_KEY" in page
+
+
 def test_only_variables_that_are_enough_by_themselves_are_named() -> None:
-    named = set(re.findall(r"[A-Z]+_API_KEY", start_page(parse({}, {}), "http://localhost/api")))
+    named = set(re.findall(r"([A-Z]+_API_KEY)(?:=\.\.\.|</code>)", start_page(parse({}, {}), "http://localhost/api")))
     for variable in named:
         assert parse({}, {variable: "a-key"}).has_provider_key, variable
     assert "OPENAI_API_KEY" in named
