@@ -17,8 +17,9 @@ from respan_proxy.config import Config, Export, Listen, Provider, digest, parse,
 from respan_proxy.config.document import example, tables
 from respan_proxy.config.export_tables import EXPORT
 from respan_proxy.config.kinds import Unfit, literal, parse_listen
-from respan_proxy.config.options import CUSTOMER, DEPLOYMENT, GROUP, KEYS, OPTIONS, PROFILES, PROVIDER, ROUTE, Option, default_of
+from respan_proxy.config.options import CUSTOMER, GROUP, KEYS, OPTIONS, PROFILES, ROUTE, Option, default_of
 from respan_proxy.config.parsing import default_database
+from respan_proxy.config.provider_options import DEPLOYMENT, PROVIDER
 from respan_proxy.dialects import DIALECTS, catalog
 from respan_proxy.dialects.profiles import MEMBERS
 from respan_proxy.errors import ConfigError, RequestRejected

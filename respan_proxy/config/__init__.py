@@ -4,14 +4,13 @@ from respan_proxy.config.balancing import Breaker, Group, Member, Pick
 from respan_proxy.config.dotenv import parse_env_file
 from respan_proxy.config.exports import Export
 from respan_proxy.config.parsing import parse
+from respan_proxy.config.providers import Auth, Deployment, Provider, Quirks, Timeouts
 from respan_proxy.config.values import (
     ANYTHING,
     Allowance,
-    Auth,
     Budgets,
     Cache,
     Config,
-    Deployment,
     Echo,
     Faults,
     Images,
@@ -20,13 +19,10 @@ from respan_proxy.config.values import (
     Listen,
     Log,
     ModelRules,
-    Provider,
-    Quirks,
     Retention,
     Retry,
     State,
     Telemetry,
-    Timeouts,
     digest,
     is_loopback,
 )

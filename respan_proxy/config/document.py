@@ -12,17 +12,16 @@ from respan_proxy.config.export_tables import EXPORT
 from respan_proxy.config.kinds import literal
 from respan_proxy.config.options import (
     CUSTOMER,
-    DEPLOYMENT,
     GROUP,
     KEYS,
     OPTIONS,
     PROFILES,
-    PROVIDER,
     ROUTE,
     Option,
     default_of,
     in_section,
 )
+from respan_proxy.config.provider_options import DEPLOYMENT, PROVIDER
 from respan_proxy.dialects import catalog
 
 _SECTION_WHY = {

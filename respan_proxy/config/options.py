@@ -1,4 +1,7 @@
-"""Owns the table of options: parsing, complaints, `config.example.toml` and docs/configuration.md are all read off it."""
+"""Owns the table of options: parsing, complaints, `config.example.toml` and docs/configuration.md are all read off it.
+
+Options of providers stand in provider_options.py, those of exports in export_tables.py.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +10,21 @@ from dataclasses import dataclass
 
 from respan_proxy.config.balancing import PICKS
 from respan_proxy.config.kinds import (
-    COMMAND,
     COUNT,
     DIGEST,
     FAULT,
     FLAG,
     GLOBS,
-    HEADER,
-    HEADERS,
     LISTEN,
     LISTEN_OR_NONE,
     MEMBERS,
     NUMBER,
     ORIGINS,
-    PROXY_URL,
     SECONDS,
     SECRET,
     SIZE,
-    TABLE,
     TEXT,
     TEXTS,
-    URL,
     WEIGHT,
     WHOLE,
     Kind,
@@ -184,147 +181,6 @@ KEYS = (
 )
 
 CUSTOMER = _allowance("customers.GLOB")
-
-PROVIDER = (
-    Option(
-        "providers.NAME",
-        "base_url",
-        URL,
-        "where it is, in the form its SDK takes; required for providers we do not know",
-        "RESPAN_PROXY_<NAME>_BASE_URL",
-        default="the provider's own",
-        sample="https://api.openai.com/v1",
-    ),
-    Option("providers.NAME", "key", SECRET, "sent to this provider only", default="from its variable", sample="env:OPENAI_API_KEY"),
-    Option(
-        "providers.NAME",
-        "token_command",
-        COMMAND,
-        "prints the bearer token; run without a shell when it is needed, kept until refused or 30 minutes old",
-        default="none",
-        sample=["gcloud", "auth", "print-access-token"],
-        instead_of="key",
-    ),
-    Option(
-        "providers.NAME",
-        "auth",
-        HEADER,
-        'how the key travels: "bearer", "none", or the header that carries it',
-        default="the provider's own",
-        sample="bearer",
-    ),
-    Option(
-        "providers.NAME",
-        "dialects",
-        texts_of(*DIALECTS),
-        "wire dialects it speaks natively",
-        default='the provider\'s own; ["openai.chat"]',
-        sample=("openai.chat", "openai.responses"),
-    ),
-    Option("providers.NAME", "models", TEXTS, "names it serves, beside those it lists itself", default="[]", sample=()),
-    Option(
-        "providers.NAME",
-        "families",
-        TEXTS,
-        'names that belong to it, as globs; "!" in front excludes',
-        default="the provider's own",
-        sample=("gpt-*", "!gpt-oss*"),
-    ),
-    Option(
-        "providers.NAME",
-        "trace_context",
-        FLAG,
-        "it is ours (vLLM, another gateway): tell it traceparent with the id of our span, and the caller's tracestate",
-        default="false",
-        sample=False,
-    ),
-    Option("providers.NAME", "headers", HEADERS, "sent with every request", default="{}", sample={"OpenAI-Organization": "org-..."}),
-    Option("providers.NAME", "proxy", PROXY_URL, "outgoing HTTP proxy", default="none", sample="http://proxy.internal:3128"),
-    Option(
-        "providers.NAME",
-        "ca_file",
-        TEXT,
-        "certificates to trust beside the system's (PEM)",
-        default="none",
-        sample="/etc/ssl/private-ca.pem",
-    ),
-    Option("providers.NAME", "connect_s", SECONDS, "as in [timeouts], for this provider", default="timeouts.connect_s", sample=10),
-    Option("providers.NAME", "first_byte_s", SECONDS, "as in [timeouts], for this provider", default="timeouts.first_byte_s", sample=600),
-    Option("providers.NAME", "silence_s", SECONDS, "as in [timeouts], for this provider", default="timeouts.silence_s", sample=300),
-    Option("providers.NAME", "request_bytes", SIZE, "as in [limits], for this provider", default="limits.request_bytes", sample="64 MB"),
-    Option(
-        "providers.NAME",
-        "caller_keys",
-        choice("forward", "never"),
-        "as in [server], for this provider",
-        default="server.caller_keys",
-        sample="forward",
-    ),
-    Option(
-        "providers.NAME",
-        "key_pattern",
-        TEXTS,
-        "the form of its keys: a caller's key of this form may be forwarded to it",
-        default="the provider's own",
-        sample=("sk-*",),
-    ),
-    Option(
-        "providers.NAME", "ask_usage", FLAG, "it understands stream_options.include_usage", default="the provider's own; true", sample=True
-    ),
-    Option(
-        "providers.NAME",
-        "stores_responses",
-        FLAG,
-        "it keeps Responses itself (previous_response_id, GET, DELETE); false: we do",
-        default="the provider's own; false",
-        sample=True,
-    ),
-    Option(
-        "providers.NAME",
-        "paths",
-        TABLE,
-        "beginnings of endpoint paths that differ here",
-        default="the provider's own",
-        sample={"/chat/completions": "/chat"},
-    ),
-    Option("providers.NAME", "api_version", TEXT, "Azure: the api-version in the query", default="the provider's own", sample=""),
-    Option("providers.NAME", "project", TEXT, "Vertex: the Google Cloud project", default="GOOGLE_CLOUD_PROJECT", sample=""),
-    Option("providers.NAME", "location", TEXT, "Vertex, Bedrock: the region", default="GOOGLE_CLOUD_LOCATION, AWS_REGION", sample=""),
-    Option(
-        "providers.NAME",
-        "pick",
-        choice(*PICKS),
-        "which of its deployments is asked first",
-        default='"weighted"',
-        sample="weighted",
-    ),
-    Option("providers.NAME", "max_concurrency", WHOLE, "calls at a time; 0: as many as come", default="0", sample=0),
-    Option(
-        "providers.NAME",
-        "max_wait_s",
-        SECONDS,
-        "how long a call waits for one of these to end; then the next target is asked, or 503",
-        default="10",
-        sample=10,
-    ),
-)
-
-DEPLOYMENT = (
-    Option("providers.NAME.deployments", "name", TEXT, "how rows call it", default="deployment-1, ...", sample="eu"),
-    Option("providers.NAME.deployments", "key", SECRET, "a key of its own", default="the provider's", sample="env:OPENAI_API_KEY"),
-    Option(
-        "providers.NAME.deployments",
-        "base_url",
-        URL,
-        "a place of its own",
-        default="the provider's",
-        sample="https://eu.api.openai.com/v1",
-    ),
-    Option("providers.NAME.deployments", "api_version", TEXT, "Azure: an api-version of its own", default="the provider's", sample=""),
-    Option("providers.NAME.deployments", "weight", WEIGHT, "its share of the calls", default="1", sample=2),
-    Option("providers.NAME.deployments", "available_models", GLOBS, "the models it serves, as globs", default="all", sample=("gpt-4o*",)),
-    Option("providers.NAME.deployments", "exclude_models", GLOBS, "models it does not serve", default="none", sample=("gpt-4o-audio*",)),
-)
 
 ROUTE = (
     Option(

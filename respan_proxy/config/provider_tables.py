@@ -9,9 +9,10 @@ from typing import Any
 
 from respan_proxy.config.balancing import MAX_WAIT_S
 from respan_proxy.config.kinds import SECRET, URL, Unfit
-from respan_proxy.config.options import DEPLOYMENT, PROVIDER
+from respan_proxy.config.provider_options import DEPLOYMENT, PROVIDER
+from respan_proxy.config.providers import Auth, Deployment, Envelope, Provider, Quirks, Timeouts
 from respan_proxy.config.reading import Reader, did_you_mean, quoted, variable_name
-from respan_proxy.config.values import Auth, Config, Deployment, Envelope, Provider, Quirks, Timeouts
+from respan_proxy.config.values import Config
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.catalog import Globs, ProviderRow
 

@@ -14,7 +14,8 @@ from multidict import CIMultiDict
 
 from respan_proxy.config import Config, parse
 from respan_proxy.config.faults import Fault, WrongFault, fault
-from respan_proxy.config.values import ModelRules, Provider, Timeouts
+from respan_proxy.config.providers import Provider, Timeouts
+from respan_proxy.config.values import ModelRules
 from respan_proxy.dialects import DIALECTS
 from respan_proxy.errors import ConfigError, ProxyError, UpstreamInterrupted, UpstreamUnavailable
 from respan_proxy.exchange import Exchange, Reply, Request, Stream, Target
