@@ -25,14 +25,17 @@ from typing import Literal, TypeVar
 
 from respan_proxy.errors import ConfigError, ProxyError
 from respan_proxy.respan.spans import Content, Row
+from respan_proxy.store.barriers import Barriers
 from respan_proxy.store.bodies import BODY_BYTES, Packer
 from respan_proxy.store.database import BUSY_TIMEOUT_S, Database, Replaced
 from respan_proxy.store.ingest import Ingest, KeptContent, Waiting
 from respan_proxy.store.keeping import NOTHING, Keeping
 from respan_proxy.store.linking import link_rows
 from respan_proxy.store.lock import Lock
+from respan_proxy.store.outage import BACKOFF_S, Outage
+from respan_proxy.store.pruning import Pruning
 from respan_proxy.store.queue import Queue
-from respan_proxy.store.retention import Retention, forget, prune
+from respan_proxy.store.retention import Retention, forget
 from respan_proxy.store.schema import migrate
 from respan_proxy.store.transaction import transaction, write
 from respan_proxy.telemetry.spans import Told
@@ -49,9 +52,6 @@ COMPANY_S = 0.010
 BEGINNING_S = 0.100
 # Starting does not wait for whoever holds the database; writing does, off the event loop.
 OPENING_S = 0.25
-# An outage is noticed to be over within this; the first tries come faster.
-BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-RETENTION_EVERY_S = 300.0
 # Chunks forgotten between two batches while there is no idle time; one less than that and full batches outrun them.
 CHUNKS_UNDER_LOAD = 2
 
@@ -101,9 +101,9 @@ class Writer:
         self.instance_id = instance_id or uuid.uuid4().hex
         self.keeping = Keeping(path, self._wake)
         self._durability = durability
-        self._retention = retention or Retention()
-        self._clock = self.keeping.clock = clock
-        self.keeping.max_age_s = self._retention.kept_max_age_s
+        retention = retention or Retention()
+        self.keeping.clock = clock
+        self.keeping.max_age_s = retention.kept_max_age_s
         self._lock = Lock(path)
         self._packer = Packer(body_bytes)
         self._busy_timeout_s = busy_timeout_s
@@ -112,6 +112,8 @@ class Writer:
         self._closing = False
 
         self._queue = Queue(queue_bytes)
+        self._outage = Outage(path, self._queue)
+        self._pruning = Pruning(self._database, retention, clock, self._outage)
         self._kept = NOTHING
         self._spans = Waiting()
         self._ingest = Ingest(clock, by_likeness=by_likeness)
@@ -119,18 +121,13 @@ class Writer:
         self.settled: list[Callable[[Collection[str]], None]] = []
         """Called after a commit, on the loop, with the ids of the rows that are complete and were written or changed by it."""
         self._due_at = math.inf
-        self._committed = 0
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._barriers: list[tuple[int, asyncio.Future[None]]] = []
-        self._prune_at = 0.0
+        self._barriers = Barriers()
 
         self._written = 0
         self._written_spans = 0
         self._batches = 0
-        self._forgotten = 0
-        self._failures = 0
-        self._last_error: str | None = None
 
     async def __aenter__(self) -> Writer:
         await self.start()
@@ -142,7 +139,7 @@ class Writer:
     def adopt(self, *, retention: Retention, queue_bytes: int, body_bytes: int, by_likeness: bool) -> None:
         """From now on these limits hold."""
         self._packer.body_bytes = body_bytes
-        self._retention = retention
+        self._pruning.retention = retention
         self._queue.limit_bytes = queue_bytes
         self.keeping.max_age_s = retention.kept_max_age_s
         self._ingest.by_likeness = by_likeness
@@ -156,7 +153,7 @@ class Writer:
             await self._shut()
             raise
         except (sqlite3.Error, OSError) as error:
-            self._failed(error)
+            self._outage.failed(error)
         self._task = asyncio.create_task(self._write_all(), name="store writer")
 
     async def close(self, timeout_s: float = 5.0) -> None:
@@ -172,11 +169,11 @@ class Writer:
                 await task
             if lost := len(self._queue):
                 self._queue.dropped_rows += lost
-                log.error("%s: %d calls could not be written before the end: %s", self.path, lost, self._last_error)
+                log.error("%s: %d calls could not be written before the end: %s", self.path, lost, self._outage.last_error)
             if lost := self._spans.give_up(ProxyError("the proxy stops before these spans could be written", status=503)):
-                log.error("%s: %d spans could not be written before the end: %s", self.path, lost, self._last_error)
+                log.error("%s: %d spans could not be written before the end: %s", self.path, lost, self._outage.last_error)
             if lost := self.keeping.lost:
-                log.error("%s: %d kept values could not be written before the end: %s", self.path, lost, self._last_error)
+                log.error("%s: %d kept values could not be written before the end: %s", self.path, lost, self._outage.last_error)
         await self._shut()
 
     def begin(self, row: Row) -> None:
@@ -221,17 +218,14 @@ class Writer:
     async def barrier(self, timeout_s: float = 0.25) -> bool:
         """Wait until everything handed over so far can be read; False when that takes longer than `timeout_s`."""
         number = self._queue.handed_over
-        if self._committed >= number or self._task is None:
-            return self._committed >= number
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting = (number, done)
-        self._barriers.append(waiting)
+        if self._barriers.committed >= number or self._task is None:
+            return self._barriers.committed >= number
+        done = self._barriers.at(number)
         self._hurry.set()
         try:
             await asyncio.wait([done], timeout=timeout_s)
         finally:
-            if not done.done():
-                self._barriers.remove(waiting)
+            self._barriers.drop(done)
         return done.done()
 
     def status(self) -> WriterStatus:
@@ -243,12 +237,12 @@ class Writer:
             dropped_kept=self.keeping.dropped,
             written_rows=self._written,
             batches=self._batches,
-            forgotten=self._forgotten,
-            failures=self._failures,
+            forgotten=self._pruning.forgotten,
+            failures=self._outage.failures,
             queued_spans=self._spans.spans,
             written_spans=self._written_spans,
             refused_spans=self._spans.refused,
-            last_error=self._last_error,
+            last_error=self._outage.last_error,
         )
 
     # Handing over: on the event loop, about a microsecond, never waiting.
@@ -302,32 +296,19 @@ class Writer:
 
     async def _idle(self) -> None:
         """Wait for work; forget what is old meanwhile, a chunk at a time, stopping as soon as there is work."""
-        now = asyncio.get_running_loop().time
         while not self._work.is_set():
-            if (pause_s := self._prune_at - now()) > 0:
+            if (pause_s := self._pruning.due_in_s) > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._work.wait(), pause_s)
                 continue
-            await self._prune()
+            await self._pruning.forget_chunk()
 
     async def _prune_under_load(self) -> None:
         """Where calls come without a pause the database must not outgrow its limit: what is due is forgotten between two batches."""
         for _ in range(CHUNKS_UNDER_LOAD):
-            if self._closing or not self._waits or asyncio.get_running_loop().time() < self._prune_at:
+            if self._closing or not self._waits or self._pruning.due_in_s > 0:
                 return
-            await self._prune()
-
-    async def _prune(self) -> None:
-        now = asyncio.get_running_loop().time
-        try:
-            gone = await self._database.run(partial(prune, retention=self._retention, now=self._clock()))
-        except (sqlite3.Error, OSError, ConfigError) as error:
-            self._failed(error)
-            self._prune_at = now() + BACKOFF_S[-1]
-        else:
-            self._recovered()
-            self._forgotten += gone
-            self._prune_at = now() + (0 if gone else RETENTION_EVERY_S)
+            await self._pruning.forget_chunk()
 
     async def _company(self) -> None:
         """Let a batch gather until the first that waits is due, or it presses."""
@@ -356,13 +337,13 @@ class Writer:
             try:
                 done = await self._database.run(work)
             except Exception as error:  # noqa: BLE001 - the edge of remembering; whatever it was, calls go on
-                self._failed(error)
+                self._outage.failed(error)
                 if self._closing:
                     return None
                 self._hurry.clear()
                 await self._pause(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
                 continue
-            self._recovered()
+            self._outage.is_over()
             return done
         return None
 
@@ -381,11 +362,7 @@ class Writer:
         self._queue.dropped_rows += refused
         self.keeping.written()
         self._queue.written()
-        self._committed = self._queue.committed
-        for number, done in self._barriers:
-            if number <= self._committed and not done.done():
-                done.set_result(None)
-        self._barriers = [(number, done) for number, done in self._barriers if number > self._committed]
+        self._barriers.reached(self._queue.committed)
         if self.settled:
             self._tell_settled(changed.union(item.row.unique_id for item in batch if item.row.status != "running"))
         return True
@@ -414,22 +391,6 @@ class Writer:
                 tell(ids)
             except Exception:
                 log.exception("what was written is written, but somebody who wanted to know could not be told")
-
-    def _failed(self, error: Exception) -> None:
-        if self._last_error is None:
-            log.error("%s: cannot be written (%s); calls are served, rows wait in memory", self.path, error)
-        self._failures += 1
-        self._last_error = str(error) or type(error).__name__
-
-    def _recovered(self) -> None:
-        if self._last_error is not None:
-            log.warning(
-                "%s: written again; %d rows and %d contents were dropped meanwhile",
-                self.path,
-                self._queue.dropped_rows,
-                self._queue.dropped_bodies,
-            )
-            self._last_error = None
 
     async def _shut(self) -> None:
         with contextlib.suppress(sqlite3.Error, OSError):
