@@ -19,9 +19,11 @@ Floors: a module imports only from floors below its own, and packages of one flo
      6  upstream  images  tokens    to providers, to images by URL, to commands     I/O
         echo  store                 a built-in provider, a file                     I/O
         handlers                    one behaviour per file; no sockets, no SQL
-        exports                     to collectors of OpenTelemetry              I/O
+        exports                     to collectors of OpenTelemetry                  I/O
      5  policy                      decides: routing, credentials                   pure
+        telemetry                   what apps tell of themselves: spans, logs       pure
      4  exchange                    the values that handlers share, and the chain
+        loading  reporting          where options come from; the lines on stderr    I/O
      3  respan  config              the Respan contract; the options                pure
      2  dialects                    frames <-> meaning, four dialects               pure
      1  wire                        bytes <-> frames, headers, JSON edits           pure
