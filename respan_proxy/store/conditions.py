@@ -7,6 +7,7 @@ from typing import Any
 
 from respan_proxy.respan.filters import Condition, Field, Operator, Query
 from respan_proxy.respan.spans import GENERATIONS
+from respan_proxy.respan.traces import DEEPEST
 
 LLM = f"log.log_type IN ({', '.join(repr(name) for name in sorted(GENERATIONS))})"
 # Whose tokens, cost and pace are summed: calls of a model, and whatever else went through the gateway and did something. The spans
@@ -25,6 +26,17 @@ class Bound:
         return f"?{len(self.values)}"
 
 
+# Of which workflow a line is a part: as was said, else that of the nearest span above which says one. Instrumentations of client
+# libraries do not know, and a span above may come later: so this is looked up by whoever reads, over spans of the same key (a span of
+# several tellings leads to the line of the call). As deep as trees are shown; a circle ends there too.
+_WORKFLOW = (
+    "CASE WHEN coalesce(log.span_workflow_name, '') <> '' OR log.span_parent_id IS NULL THEN log.span_workflow_name ELSE ("
+    "WITH RECURSIVE up(parent, name, depth) AS (SELECT log.span_parent_id, NULL, 0"
+    " UNION ALL SELECT above.span_parent_id, nullif(above.span_workflow_name, ''), depth + 1"
+    " FROM up JOIN span ON span.trace_id = log.trace_unique_id AND span.span_id = up.parent JOIN log AS above USING (unique_id)"
+    f" WHERE up.name IS NULL AND depth < {DEEPEST} AND above.organization_key_id IS log.organization_key_id)"
+    " SELECT name FROM up WHERE name IS NOT NULL) END"
+)
 _VIRTUAL: Mapping[str, str] = {
     "is_root_span": "(log.span_parent_id IS NULL OR log.span_parent_id = '')",
     "fault_domain": (
@@ -94,9 +106,14 @@ def meets(condition: Condition, bound: Bound, x: str | None = None) -> str:
 
 def expression(field: Field, bound: Bound, *, numeric: bool = False) -> str:
     if field.key is None:
-        return _VIRTUAL.get(field.name) or f"log.{field.name}"
+        return column(field.name)
     path = bound('$."' + field.key.replace('"', "") + '"')
     value = f"json_extract(log.{field.name}, {path})"
     if numeric:
         return f"CAST({value} AS REAL)"
     return f"CASE json_type(log.{field.name}, {path}) WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE CAST({value} AS TEXT) END"
+
+
+def column(name: str) -> str:
+    """What a reader sees in the column of a line."""
+    return _WORKFLOW if name == "span_workflow_name" else _VIRTUAL.get(name) or f"log.{name}"

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from respan_proxy.respan.filters import Query
 from respan_proxy.respan.spans import COLUMNS, NANO, shown
 from respan_proxy.store.bodies import Kept, unpack
-from respan_proxy.store.conditions import COUNTED, Bound, expression, scope, where
+from respan_proxy.store.conditions import COUNTED, Bound, column, expression, scope, where
 from respan_proxy.store.database import Database
 from respan_proxy.store.groups import Groups, groups
 from respan_proxy.store.span_content import raw, said
@@ -26,7 +26,7 @@ from respan_proxy.telemetry.spans import Said
 T = TypeVar("T")
 
 _NAMES = tuple(column.name for column in COLUMNS if column.public)
-_COLUMNS = ", ".join(f"log.{name}" for name in _NAMES)
+_COLUMNS = ", ".join(map(column, _NAMES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,9 @@ async def test_a_call_within_a_workflow_is_its_leaf_whatever_comes_first(
     [leaf] = task["children"]
     assert [node["span_unique_id"] for node in (flow, task, leaf)] == [FLOW, TASK, LLM]
     assert [node["span_workflow_name"] for node in (flow, task, leaf)] == ["w", "w", "w"]
+    listed = await read(client, proxy, "request-logs/list/?span_workflow_name=w")
+    assert {(row["id"], row["span_workflow_name"]) for row in listed["results"]} == {(node["id"], "w") for node in (flow, task, leaf)}
+    assert (await read(client, proxy, f"request-logs/{log_id}/"))["span_workflow_name"] == "w"
     assert (leaf["id"], leaf["children"], leaf["customer_identifier"]) == (log_id, [], "u1")
     assert {name: leaf["metadata"][name] for name in ("asked", "told", "both")} == {"asked": "yes", "told": "yes", "both": "asked"}
     assert (trace["span_count"], trace["llm_call_count"]) == (3, 1)
@@ -104,6 +107,26 @@ async def test_a_key_cannot_pull_anothers_call_into_its_trace(
     assert ours["span_count"] == 3
     assert ours["span_tree"][0]["children"][0]["children"][0]["id"] != log_id
     assert await read(client, proxy, f"traces/{TRACE}/", "theirs-key-0123456789") is None
+
+
+async def test_a_workflow_is_that_of_the_nearest_span_above_that_says_one(client: aiohttp.ClientSession, proxy: Proxy) -> None:
+    at_ns = time.time_ns()
+    within, first, second = "00000000000000f2", "00000000000000b1", "00000000000000b2"
+    await export(
+        client,
+        proxy,
+        span(FLOW, None, "workflow", {"traceloop.workflow.name": "outer"}, at_ns),
+        span(TASK, FLOW, "task", {}, at_ns),
+        span(within, TASK, "workflow", {"traceloop.workflow.name": "inner"}, at_ns),
+        span(LLM, within, "llm", {}, at_ns),
+        span(first, second, "each above the other", {}, at_ns),
+        span(second, first, "each above the other", {}, at_ns),
+    )
+    rows = (await read(client, proxy, "request-logs/list/"))["results"]
+    found = {row["span_unique_id"]: row["span_workflow_name"] for row in rows}
+    assert found == {FLOW: "outer", TASK: "outer", within: "inner", LLM: "inner", first: None, second: None}
+    for filters, count in (("=inner", 2), ("[operator]=empty", 2), ("[operator]=not&span_workflow_name[value]=outer", 4)):
+        assert (await read(client, proxy, f"request-logs/list/?span_workflow_name{filters}"))["count"] == count, filters
 
 
 async def test_what_may_not_be_logged_is_not_logged_by_its_span_either(client: aiohttp.ClientSession, proxy: Proxy) -> None:
