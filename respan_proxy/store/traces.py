@@ -18,7 +18,7 @@ from typing import Any, Final
 from respan_proxy.respan.filters import Condition, Query
 from respan_proxy.respan.spans import GENERATIONS, NANO, shown
 from respan_proxy.respan.traces import OWN
-from respan_proxy.store.conditions import COUNTED, LLM, Bound, Sees, meets, scope
+from respan_proxy.store.conditions import COUNTED, LLM, NARROWING, Bound, Sees, meets, scope
 from respan_proxy.store.database import Database
 from respan_proxy.store.queries import Found, found_by_seq
 
@@ -327,7 +327,7 @@ def _grouped(query: Query, sees: Sees, bound: Bound) -> str:
             rows.append(meets(condition, bound))
         elif condition.field.name in OWN:
             groups.append(_own(condition, bound))
-            if condition.field.name in _FIRSTS and condition.operator in _NARROWING:
+            if condition.field.name in _FIRSTS and condition.operator in NARROWING:
                 rows.append(_among([condition], sees, bound))
         else:
             of_lines[condition.field.name, condition.field.key].append(condition)
@@ -339,10 +339,6 @@ def _grouped(query: Query, sees: Sees, bound: Bound) -> str:
         f"FROM log WHERE log.trace_unique_id IS NOT NULL AND {' AND '.join(rows)}"
         f" GROUP BY log.trace_unique_id HAVING {' AND '.join(groups)}"
     )
-
-
-# What holds of the first line that has a value holds of some line.
-_NARROWING: Final = frozenset({"in", "contains", "icontains", "startswith", "endswith", "iexact"})
 
 
 def _own(condition: Condition, bound: Bound) -> str:

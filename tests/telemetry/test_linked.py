@@ -125,7 +125,14 @@ async def test_a_workflow_is_that_of_the_nearest_span_above_that_says_one(client
     rows = (await read(client, proxy, "request-logs/list/"))["results"]
     found = {row["span_unique_id"]: row["span_workflow_name"] for row in rows}
     assert found == {FLOW: "outer", TASK: "outer", within: "inner", LLM: "inner", first: None, second: None}
-    for filters, count in (("=inner", 2), ("[operator]=empty", 2), ("[operator]=not&span_workflow_name[value]=outer", 4)):
+    expected = {
+        "=inner": 2,
+        "=within": 0,
+        "[operator]=contains&span_workflow_name[value]=ute": 2,
+        "[operator]=empty": 2,
+        "[operator]=not&span_workflow_name[value]=outer": 4,
+    }
+    for filters, count in expected.items():
         assert (await read(client, proxy, f"request-logs/list/?span_workflow_name{filters}"))["count"] == count, filters
 
 
