@@ -12,7 +12,7 @@ from respan_proxy.dialects.openai_chat_write import FINISH_REASONS
 from respan_proxy.dialects.usage import Usage
 from respan_proxy.exchange import Attempt, Borrowed, Exchange, Target
 from respan_proxy.respan.pricing import price
-from respan_proxy.respan.spans import Row
+from respan_proxy.respan.spans import IDENTIFIERS, Row
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a caller that left; Respan's rows show it too
 
@@ -37,15 +37,7 @@ _CODE = re.compile(r"[\w.-]{1,64}")
 # Respan's parameters that are columns of the same name.
 PARAMETER_COLUMNS = frozenset(
     {
-        "customer_identifier",
-        "customer_email",
-        "customer_name",
-        "thread_identifier",
-        "custom_identifier",
-        "group_identifier",
-        "session_identifier",
-        "trace_group_identifier",
-        "evaluation_identifier",
+        *IDENTIFIERS,
         "metadata",
         "properties",
         "variables",

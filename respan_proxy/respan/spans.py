@@ -26,6 +26,18 @@ NANO = 1_000_000_000
 # spans around them (openai-agents does, on turns and workflows).
 GENERATIONS: Final = frozenset({"chat", "completion", "text", "response", "generation", "embedding", "transcription", "speech"})
 
+CUSTOMER: Final = ("customer_identifier", "customer_email", "customer_name")
+IDENTIFIERS: Final = (
+    *CUSTOMER,
+    "thread_identifier",
+    "custom_identifier",
+    "group_identifier",
+    "session_identifier",
+    "trace_group_identifier",
+    "evaluation_identifier",
+)
+"""Whom and what a line is about, in the caller's own names: a request says it, a span may, and anybody may say it later."""
+
 # Beside its bytes a chunk is a tuple, a float and the head of a bytes object.
 CHUNK_BYTES = 56 + 24 + 33
 

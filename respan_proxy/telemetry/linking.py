@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from respan_proxy.respan.spans import IDENTIFIERS
+
 # An answer's id tells of one call, but for answers out of a cache and for providers that number anew: those are apart in time.
 WITHIN_S = 600.0
 # Clocks of one machine are read before the request and after the answer; two processes' readings differ by less (50 ms covers a busy one).
@@ -35,15 +37,7 @@ FILLED = (
     "environment",
     "environment_tag",
     "service_name",
-    "customer_identifier",
-    "customer_email",
-    "customer_name",
-    "thread_identifier",
-    "custom_identifier",
-    "group_identifier",
-    "session_identifier",
-    "trace_group_identifier",
-    "evaluation_identifier",
+    *IDENTIFIERS,
     "prompt_id",
     "prompt_name",
     "prompt_version_number",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from respan_proxy.errors import RequestRejected
-from respan_proxy.respan.spans import Row
+from respan_proxy.respan.spans import CUSTOMER, IDENTIFIERS, Row
 from respan_proxy.telemetry.masking import cleaned
 from respan_proxy.telemetry.span_logs import FIELDS, as_found, fill_customer, member, merged
 from respan_proxy.telemetry.spans import Annotation
@@ -19,15 +19,7 @@ ANNOTATIONS: Final = frozenset(
         "positive_feedback",
         "metadata",
         "properties",
-        "customer_identifier",
-        "customer_email",
-        "customer_name",
-        "thread_identifier",
-        "custom_identifier",
-        "group_identifier",
-        "session_identifier",
-        "trace_group_identifier",
-        "evaluation_identifier",
+        *IDENTIFIERS,
     }
 )
 
@@ -57,8 +49,7 @@ def said_of_a_call(log: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(row: Row) -> dict[str, Any]:
-    columns = ("customer_identifier", "customer_email", "customer_name")
-    return {name: value for name in columns if (value := getattr(row, name)) is not None}
+    return {name: value for name in CUSTOMER if (value := getattr(row, name)) is not None}
 
 
 def named_annotation(item: Any) -> Annotation:
