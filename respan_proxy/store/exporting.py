@@ -37,12 +37,12 @@ _ROW = (
 )
 _BODY = "SELECT enc, data FROM body WHERE seq = ?"
 # A span that is another telling of a call is not passed on, nor is the place that a call had before it was linked: what hangs there hangs
-# on the call.
+# on the call; of the same key, for ids are chosen by whoever sends.
 _PARENT = (
     "SELECT log.span_unique_id FROM span JOIN log ON log.unique_id = span.unique_id"
-    " WHERE span.trace_id = ?1 AND span.span_id = ?2 AND span.role = 'beside'"
+    " WHERE span.trace_id = ?1 AND span.span_id = ?2 AND span.role = 'beside' AND log.organization_key_id IS ?3"
     " UNION ALL SELECT log.span_unique_id FROM linked JOIN log ON log.unique_id = linked.unique_id"
-    " WHERE linked.trace_id = ?1 AND linked.span_id = ?2 LIMIT 1"
+    " WHERE linked.trace_id = ?1 AND linked.span_id = ?2 AND log.organization_key_id IS ?3 LIMIT 1"
 )
 # The trace of a call that nobody told of is called like the call. What a provider of our own says below it goes where the call goes.
 _MAY_MOVE = "SELECT 1 FROM log LEFT JOIN linked USING (unique_id) WHERE log.unique_id = ? AND linked.unique_id IS NULL"
@@ -105,7 +105,8 @@ def _read(connection: sqlite3.Connection, ids: Sequence[str], patient: frozenset
             with contextlib.suppress(ValueError):
                 one.said = _said(seq, columns, *body)
         if one.row.span_parent_id is not None:
-            hung = connection.execute(_PARENT, (trace_id or one.row.trace_unique_id, one.row.span_parent_id)).fetchone()
+            above = (trace_id or one.row.trace_unique_id, one.row.span_parent_id, one.row.organization_key_id)
+            hung = connection.execute(_PARENT, above).fetchone()
             one.parent_id = hung[0] if hung is not None else None
         batch.found[unique_id] = one
     return batch

@@ -10,20 +10,21 @@ import asyncio
 import logging
 import sqlite3
 import sys
+import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 import orjson
 
 from respan_proxy.errors import ProxyError
-from respan_proxy.respan.spans import COLUMNS, Shape, bind, mended, storable
+from respan_proxy.respan.spans import COLUMNS, Row, Shape, bind, mended, storable
 from respan_proxy.store import linking, span_content
 from respan_proxy.store.knot import AMONG, Span, as_json, heard, likenesses, untie
 from respan_proxy.store.transaction import OF_A_ROW, transaction, upsert
-from respan_proxy.telemetry.spans import Told
+from respan_proxy.telemetry.spans import Told, row_id
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -41,6 +42,7 @@ AT_ONCE_BYTES = 8 * 1024 * 1024
 RETRY_AFTER_S = 5
 
 _NAMES = tuple(column.name for column in COLUMNS)
+_UNIQUE_ID = _NAMES.index("unique_id")
 _SPAN = (
     "INSERT INTO span (own_id, unique_id, role, trace_id, span_id, parent_id, key_id, scope, log_id, response_id, native, likeness,"
     " ended_at, facts, enc, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (own_id) DO UPDATE SET"
@@ -159,6 +161,7 @@ class _Fresh:
     """A span made ready: its columns as SQL values, and its content packed."""
 
     place: int
+    row: Row
     span: Span
     shape: Shape
     bound: list[Any]
@@ -222,7 +225,7 @@ class Ingest:
             "is_generation": claim.is_generation,
         }
         span = Span(heard(row.unique_id, facts, said), facts, row.unique_id, "row", is_stored=False)
-        return _Fresh(place, span, shape, bound, span_content.pack(told, self._compressor) if is_kept else None, claim.is_native)
+        return _Fresh(place, row, span, shape, bound, span_content.pack(told, self._compressor) if is_kept else None, claim.is_native)
 
     def _write(self, ready: Sequence[_Fresh], connection: sqlite3.Connection) -> tuple[list[int], set[str]]:
         fresh, refused, stored, renewed = _admitted(connection, ready)
@@ -257,31 +260,49 @@ def _admitted(connection: sqlite3.Connection, ready: Sequence[_Fresh]) -> tuple[
         own_id = one.span.heard.id
         if own_id not in fresh or one.span.heard.end >= fresh[own_id].span.heard.end:
             fresh[own_id] = one
-    ids = as_json(fresh)
+    refused: list[int] = []
+    for own_id in _others(connection, fresh):
+        one = fresh.pop(own_id)
+        if row_id(one.span.heard.trace_id, one.span.heard.span_id, one.span.heard.key_id) == own_id:
+            _move(connection, one)
+            fresh[one.span.heard.id] = one
+        else:
+            log.warning("span %s is not stored: a row of that id is there, which is another's", own_id)
+            refused += [other.place for other in ready if other.span.heard.id == own_id]
     stored: set[str] = set()
     renewed: set[str] = set()
-    sql = f"SELECT own_id, unique_id, role, key_id, ended_at, facts FROM span WHERE own_id {AMONG}"
-    others: set[str] = set()
-    for own_id, unique_id, role, key_id, ended_at, facts in connection.execute(sql, (ids,)).fetchall():
+    sql = f"SELECT own_id, unique_id, role, ended_at, facts FROM span WHERE own_id {AMONG}"
+    for own_id, unique_id, role, ended_at, facts in connection.execute(sql, (as_json(fresh),)).fetchall():
         span = fresh[own_id].span
-        if key_id != span.heard.key_id:
-            others.add(own_id)
-        elif (ended_at or 0.0) > span.heard.end:
+        if (ended_at or 0.0) > span.heard.end:
             del fresh[own_id]
         else:
             span.unique_id, span.role = unique_id, role
             stored.add(own_id)
             if facts != _json(span.facts):
                 renewed.add(own_id)
+    return fresh, refused, stored, renewed
+
+
+def _others(connection: sqlite3.Connection, fresh: Mapping[str, _Fresh]) -> list[str]:
+    """Of these ids, those of what is here and another's: of spans and rows of another key, and of calls."""
+    ids = as_json(fresh)
+    spans = f"SELECT own_id, key_id, NULL FROM span WHERE own_id {AMONG}"
     rows = f"SELECT unique_id, organization_key_id, instance_id FROM log WHERE unique_id {AMONG}"
-    for own_id, key_id, instance_id in connection.execute(rows, (ids,)):
-        if own_id in fresh and (instance_id is not None or key_id != fresh[own_id].span.heard.key_id):
-            others.add(own_id)
-    refused = [one.place for one in ready if one.span.heard.id in others]
-    for own_id in others:
-        log.warning("span %s is not stored: a row of that id is there, which is another's", own_id)
-        fresh.pop(own_id, None)
-    return fresh, refused, stored & fresh.keys(), renewed & fresh.keys()
+    found = [*connection.execute(spans, (ids,)), *connection.execute(rows, (ids,))]
+    others = {own_id for own_id, key_id, instance_id in found if instance_id is not None or key_id != fresh[own_id].span.heard.key_id}
+    return [own_id for own_id in fresh if own_id in others]
+
+
+def _move(connection: sqlite3.Connection, one: _Fresh) -> None:
+    """Give a span whose id somebody else chose for a row of theirs another one: the one that it has here already, or one that nobody
+    can know beforehand. What a span is called by must not depend on who was first."""
+    heard = one.span.heard
+    sql = "SELECT own_id FROM span WHERE trace_id = ? AND span_id = ? AND key_id IS ? ORDER BY seq LIMIT 1"
+    (id,) = connection.execute(sql, (heard.trace_id, heard.span_id, heard.key_id)).fetchone() or (uuid.uuid4().hex,)
+    log.warning("span %s is stored as %s: a row of that id is there, which is another's", heard.id, id)
+    one.row.unique_id = one.span.unique_id = one.span.facts["unique_id"] = one.bound[one.shape.index(_UNIQUE_ID)] = id
+    one.span.heard = replace(heard, id=id)
 
 
 def _values(one: _Fresh, is_forbidden: bool) -> tuple[Any, ...]:

@@ -142,6 +142,21 @@ async def test_a_key_can_neither_link_to_nor_write_over_what_is_anothers(path: P
         ]
 
 
+async def test_whoever_logs_under_the_id_of_anothers_span_beforehand_neither_keeps_it_out_nor_is_written_over(path: Path) -> None:
+    async with writing(path) as writer:
+        span = told("llm", organization_key_id="theirs", metadata={"a": 1})
+        forged = told("forged", organization_key_id="ours")
+        forged.row.unique_id = wanted = span.row.unique_id
+        assert await writer.ingest([forged], 1000, "full") == 0
+        for metadata in ({"a": 1}, {"a": 1}, {"a": 2}):  # it comes again, and in a newer version
+            again = told("llm", organization_key_id="theirs", metadata=metadata)
+            assert await writer.ingest([again, told("task", organization_key_id="theirs")], 1000, "full") == 0
+        lines = read(path, "SELECT unique_id = ?, organization_key_id, span_name, metadata FROM log ORDER BY seq", wanted)
+        assert lines == [(1, "ours", "forged", None), (0, "theirs", "task", None), (0, "theirs", "llm", '{"a":2}')]
+        assert read(path, "SELECT count(*) FROM log JOIN span USING (unique_id) WHERE own_id = unique_id AND role = 'row'") == [(3,)]
+        assert read(path, "SELECT unique_id FROM log WHERE span_name = 'llm'") == [(again.row.unique_id,)]  # as its sender hears it
+
+
 async def test_a_span_that_comes_again_changes_nothing_and_a_newer_one_replaces_it(path: Path) -> None:
     async with writing(path) as writer:
         first = told("step", status="success", customer_identifier="u1")

@@ -295,6 +295,21 @@ async def test_what_hangs_on_another_telling_of_a_call_hangs_on_the_call(store: 
     assert found.parent_id == "llm".ljust(16, "0")
 
 
+async def test_what_hangs_on_a_span_does_not_hang_on_a_call_of_anothers_that_a_span_of_that_id_tells_of(
+    store: tuple[Writer, Exporting],
+) -> None:
+    writer, exporting = store
+    theirs = call("a", log_method="inference", organization_key_id="theirs")
+    writer.finish(theirs, None)
+    claim = Claim(log_id=theirs.unique_id, is_generation=True)
+    tellings = [told(name, claim=claim, parent=parent, organization_key_id="theirs") for name, parent in (("llm", "x"), ("step", None))]
+    ours = told("tool", parent="step", organization_key_id="ours")
+    await writer.ingest([*tellings, ours, told("step", organization_key_id="ours")], 1000, "full")
+    assert await writer.barrier()
+    found = (await exporting.read([ours.row.unique_id], patient=[], content=False)).found
+    assert [(one.row.span_parent_id, one.parent_id) for one in found.values()] == [("step".ljust(16, "0"), None)]
+
+
 async def test_what_a_provider_of_ours_says_below_a_call_goes_where_the_call_goes(store: tuple[Writer, Exporting]) -> None:
     """It was told of the trace and the span that the call had by then (`trace_context`)."""
     writer, exporting = store
