@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,13 +11,7 @@ from typing import TextIO
 from urllib.parse import urlsplit
 
 from respan_proxy.config import Config
-from respan_proxy.wire.secrets import MASK, is_secret, scrub
-
-# What a credential looks like wherever it stands: the providers' forms, a bearer, Google's `?key=`.
-_CREDENTIAL = re.compile(
-    r"\b(?:sk|gsk|xai|tgp_v1|pk)[-_][\w-]{8,}|\bAIza[\w-]{8,}|\bya29\.[\w.-]{8,}|\beyJ[\w-]{6,}(?:\.[\w-]+)*"
-    r"|(?<=[Bb]earer )[^\s'\",]+|(?<=[?&]key=)[^\s&'\"]+"
-)
+from respan_proxy.wire.secrets import is_secret, scrub, without_known_forms
 
 _COLOURS = {logging.DEBUG: "\x1b[2m", logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
 
@@ -84,7 +77,7 @@ def secrets_of(config: Config) -> Iterator[str]:
 def hidden(text: str, secrets: frozenset[str]) -> str:
     """`text` with the secrets, and whatever else has the form of a credential, replaced by `***`."""
     known = scrub(text.encode("utf-8", "surrogateescape"), secrets).decode("utf-8", "surrogateescape")
-    return _CREDENTIAL.sub(MASK, known)
+    return without_known_forms(known)
 
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> Iterator[str]:

@@ -17,7 +17,9 @@ from typing import Any, Final
 import orjson
 
 from respan_proxy.respan.params import MAX_IDENTIFIER_CHARS
-from respan_proxy.telemetry.masking import MAX_DEPTH, is_secret_attribute
+from respan_proxy.telemetry.masking import MAX_DEPTH, cleaned, cleaned_address, cleaned_command, cleaned_error, cleaned_headers, masked
+from respan_proxy.wire.secret_texts import without_credentials
+from respan_proxy.wire.secrets import is_secret_member
 
 Reader = Callable[[Any], Any]
 """An attribute's value as a column's, or None when it is empty or of a type that the column cannot have."""
@@ -343,13 +345,12 @@ class Family:
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where an attribute of a name goes: to columns (each with its rank among the names of that column), into a numbered list, or into
-    the metadata under a name of its own. `secret`: its value may not be remembered; `has_query`: it is an address that may hold one."""
+    the metadata under a name of its own. `clean` makes of its value what may be remembered."""
 
+    clean: Callable[[Any], Any]
     columns: tuple[tuple[str, int, Reader], ...] = ()
     family: Family | None = None
     metadata: str = ""
-    secret: bool = False
-    has_query: bool = False
 
 
 _FAMILY = re.compile(
@@ -359,6 +360,7 @@ _NUMBER = re.compile(r"[0-9]{1,6}")
 # The user's own names, as they were before an SDK put its own in front.
 _OWN_NAMES: Final = ("respan.metadata.", "traceloop.association.properties.", "ai.telemetry.metadata.")
 _ADDRESSES: Final = frozenset({"url.full", "url.query", "http.url", "http.target"})
+_ERRORS: Final = ("exception.", "error.", "error_message")
 # A column or a family already says it, or it says nothing that is not in the span's own name.
 _SILENT: Final = frozenset({"respan.entity.log_id", "respan.entity.log_parent_id", "respan.entity.log_root_id"})
 _COLUMNS: dict[str, tuple[tuple[str, int, Reader], ...]] = {}
@@ -372,11 +374,26 @@ for _one in FACTS:
 def place(name: str) -> Place:
     """Where the attribute called `name` goes."""
     if columns := _COLUMNS.get(name):
-        return Place(columns, metadata=name)
+        return Place(_cleaning(name), columns, metadata=name)
     if found := _FAMILY.fullmatch(name):
-        return Place(family=_family(found[1], int(found[2]), found[3] or ""))
+        return Place(_said, family=_family(found[1], int(found[2]), found[3] or ""))
     plain = next((name[len(prefix) :] for prefix in _OWN_NAMES if name.startswith(prefix) and len(name) > len(prefix)), name)
-    return Place(metadata=plain, secret=is_secret_attribute(name), has_query=name in _ADDRESSES)
+    return Place(masked if is_secret_member(name) else _cleaning(name), metadata=plain)
+
+
+def _cleaning(name: str) -> Callable[[Any], Any]:
+    if name.startswith(_ERRORS):
+        return cleaned_error
+    if name.startswith("process.command"):
+        return cleaned_command
+    if name.lower().endswith("headers"):
+        return cleaned_headers
+    return cleaned_address if name in _ADDRESSES else cleaned
+
+
+def _said(value: Any) -> Any:
+    """What was said to a model or by it stays true but for what is a credential for certain."""
+    return without_credentials(value) if isinstance(value, str) else cleaned(value)
 
 
 def _family(name: str, index: int, path: str) -> Family:

@@ -1,77 +1,105 @@
-"""What of a span may not be remembered: credentials among its attributes, in objects and JSON texts inside them, and in addresses."""
+"""What of a span may not be remembered: credentials among its attributes, in objects inside them, and in texts (`wire/secret_texts.py`)."""
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
 from typing import Any, Final
 
-from respan_proxy.wire.secrets import MASK, is_secret, redact_query
+from respan_proxy.wire.secret_texts import looks_secret, without_options, without_secrets
+from respan_proxy.wire.secrets import MASK, is_secret, is_secret_member, redact_query, without_known_forms
 
 # Deeper than people write, and less than orjson writes (254).
 MAX_DEPTH: Final = 100
 TOO_DEEP: Final = "(nested too deeply)"
 
-# `is_secret` knows the names of headers and of parameters in addresses; attributes and arguments are called so without being secrets.
-_PLAIN: Final = frozenset({"key", "signature", "sig", "token", "auth"})
-
-# What the names of secrets end with (key, token, authorization, password, secret), and escapes of texts within texts. Looked at behind
-# each `":`, because a regular expression over each text costs ten times as much.
-_ENDS: Final = frozenset("yYnNdDtT\\")
-_NAME_CHARS: Final = 64
-_TEXT = re.compile(r'":\s*(?P<quote>\\*").*?(?:(?<!\\)(?P=quote)|\Z)', re.DOTALL)  # to the end of a text that was cut
-
-
-@lru_cache(maxsize=1024)
-def is_secret_attribute(name: str) -> bool:
-    """Whether an attribute's value is a credential: a header that is one, or a name that ends like one (`provider.api_key`)."""
-    before, _, last = name.rpartition(".")
-    if before.endswith("header"):
-        return is_secret(last)
-    last = last.lower()
-    return last not in _PLAIN and not last.endswith(("cache_key", "_id")) and is_secret(last)
+# A tool's definition describes an argument called `api_key` by one of these.
+_SCHEMA_TYPES: Final = frozenset({"string", "object", "array", "number", "integer", "boolean", "null"})
+_SCHEMA_NAMES: Final = frozenset({"description", "title", "anyOf", "oneOf", "allOf", "enum", "$ref"})
 
 
 def cleaned(value: Any, depth: int = 0) -> Any:
     """The value without secrets; the same object when there are none in it. What is nested deeper than `MAX_DEPTH` is left out."""
     if isinstance(value, str):
-        return _cleaned_text(value)
+        return without_secrets(value)
     if isinstance(value, dict):
         if depth >= MAX_DEPTH:
             return TOO_DEEP
-        made = {name: MASK if _holds_secret(name, inner) else cleaned(inner, depth + 1) for name, inner in value.items()}
+        made = {name: _member(name, inner, depth + 1) for name, inner in value.items()}
+        if "value" in value and (_is_secret_name(value.get("name")) or _is_secret_name(value.get("key"))):
+            made["value"] = masked(value["value"], depth + 1)
         return value if all(made[name] is inner for name, inner in value.items()) else made
     if isinstance(value, list):
         if depth >= MAX_DEPTH:
             return TOO_DEEP
         listed = [cleaned(inner, depth + 1) for inner in value]
+        if len(value) > 1 and isinstance(value[0], str):
+            _mask_named(value, listed, depth + 1)
         return value if all(new is old for new, old in zip(listed, value, strict=True)) else listed
     return value
 
 
-def without_query_secrets(address: Any) -> Any:
-    """The address with `key=` and the like masked."""
-    if not isinstance(address, str) or "=" not in address:
-        return address
-    before, mark, query = address.partition("?")
-    return f"{before}?{redact_query(query)}" if mark else redact_query(address)
+def masked(value: Any, depth: int = 0) -> Any:
+    """What stands under the name of a secret: `***` for each text in it. Numbers, booleans and the definitions of arguments stay."""
+    if isinstance(value, str):
+        return MASK if value and value != MASK else value
+    if isinstance(value, dict | list) and depth >= MAX_DEPTH:
+        return TOO_DEEP
+    if isinstance(value, dict):
+        if _is_schema(value):
+            return cleaned(value, depth)
+        return {name: masked(inner, depth + 1) for name, inner in value.items()}
+    return [masked(inner, depth + 1) for inner in value] if isinstance(value, list) else value
 
 
-def _holds_secret(name: object, value: object) -> bool:
-    return isinstance(name, str) and isinstance(value, str) and value != MASK and is_secret_attribute(name)
+def cleaned_error(value: Any) -> Any:
+    """The text of an error, where no name tells what is secret (`Incorrect API key provided: sk-...`)."""
+    value = cleaned(value)
+    return without_known_forms(value) if isinstance(value, str) else value
 
 
-def _cleaned_text(text: str) -> str:
-    """The text, with the texts in it masked that JSON (of whatever depth of escapes) has under the name of a secret."""
-    pieces: list[str] = []
-    done = 0
-    at = text.find('":')
-    while at != -1:
-        if text[at - 1] in _ENDS:
-            name = text[max(0, at - _NAME_CHARS) : at].rstrip("\\").rpartition('"')[2]
-            if is_secret_attribute(name) and (found := _TEXT.match(text, at)) is not None:
-                quote = found["quote"]
-                pieces += (text[done : found.start("quote")], quote, MASK, quote)
-                at = done = found.end()
-        at = text.find('":', at + 1)
-    return "".join((*pieces, text[done:])) if pieces else text
+def cleaned_address(value: Any) -> Any:
+    """An address, or its query alone, without `key=` and the like."""
+    if not isinstance(value, str):
+        return cleaned(value)
+    before, mark, query = value.partition("?")
+    if "=" in value:
+        value = f"{before}?{redact_query(query)}" if mark else redact_query(value)
+    return without_secrets(value)
+
+
+def cleaned_command(value: Any) -> Any:
+    """The words of a command, without the values of `--api-key` and the like."""
+    return without_options(without_secrets(value)) if isinstance(value, str) else cleaned(value)
+
+
+def cleaned_headers(value: Any, depth: int = 0) -> Any:
+    """An object of headers, among which more names are secrets: `token`, `signature`."""
+    if isinstance(value, dict):
+        value = {name: masked(inner, depth) if is_secret(str(name)) else inner for name, inner in value.items()}
+    return cleaned(value, depth)
+
+
+def _is_secret_name(name: object) -> bool:
+    return isinstance(name, str) and is_secret_member(name)
+
+
+def _member(name: object, value: Any, depth: int) -> Any:
+    if not isinstance(name, str) or isinstance(value, int | float):
+        return cleaned(value, depth)
+    if is_secret_member(name):
+        return masked(value, depth)
+    return cleaned_headers(value, depth) if name.lower().endswith("headers") else cleaned(value, depth)
+
+
+def _mask_named(words: list[Any], listed: list[Any], depth: int) -> None:
+    """`["authorization", "Bearer ..."]`, and the values of options in the words of a command."""
+    name, value = words[0], words[1]
+    if len(words) == 2 and is_secret_member(name) and (looks_secret(str(value).rpartition(" ")[2]) or isinstance(value, list)):
+        listed[1] = masked(value, depth)
+    for place, word in enumerate(words[:-1], 1):
+        if isinstance(word, str) and word.startswith("-") and is_secret(word.lstrip("-")):
+            listed[place] = masked(words[place], depth)
+
+
+def _is_schema(value: dict[Any, Any]) -> bool:
+    told = value.get("type")
+    return not _SCHEMA_NAMES.isdisjoint(value) or isinstance(told, list) or (isinstance(told, str) and told in _SCHEMA_TYPES)

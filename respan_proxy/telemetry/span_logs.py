@@ -21,7 +21,7 @@ from respan_proxy.respan.params import CARRIERS, CREDENTIALS
 from respan_proxy.respan.spans import GENERATIONS, NANO, Row, Status
 from respan_proxy.telemetry import messages
 from respan_proxy.telemetry.attributes import LOG_TYPES, count, flag, identifier, mapping, number, parsed, status, text
-from respan_proxy.telemetry.masking import cleaned
+from respan_proxy.telemetry.masking import cleaned, cleaned_error
 from respan_proxy.telemetry.spans import Claim, Said, Told, row_id
 from respan_proxy.telemetry.usage import count_cached, estimate_usage, fill_cost, seller
 from respan_proxy.wire.secrets import MASK
@@ -146,6 +146,8 @@ FIELDS: Final[tuple[Field, ...]] = (
 # Empty where others would be asked for: an empty object or text says as much as none.
 _EMPTY: Final[tuple[Any, ...]] = (None, "", {}, [])
 
+_ERRORS: Final = ("error", "error_message")
+
 _STATUSES: Final[Mapping[str, Status]] = {
     "success": "success",
     "error": "failed",
@@ -165,6 +167,7 @@ def read(log: Any, caller: Caller, now: float, fresh_id: str, *, log_method: str
     if not isinstance(log, dict):
         raise RequestRejected(f"a log: found {as_found(log)}, expected an object")
     log = _without_credentials(cleaned(log))
+    log |= {name: cleaned_error(log[name]) for name in _ERRORS if name in log}
     given = merged(log)
     row = Row(fresh_id, organization_key_id=caller.key_id, organization_key_name=caller.key_name)
     for field in FIELDS:

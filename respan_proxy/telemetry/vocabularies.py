@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from respan_proxy.exchange import Caller
 from respan_proxy.respan.spans import COLUMNS, GENERATIONS, NANO, Row
 from respan_proxy.telemetry import messages
 from respan_proxy.telemetry.attributes import count, number, place, text
-from respan_proxy.telemetry.masking import cleaned, without_query_secrets
+from respan_proxy.telemetry.masking import cleaned, cleaned_error
 from respan_proxy.telemetry.spans import Claim, Event, Link, Said, Source, Span, Told, row_id
 from respan_proxy.telemetry.usage import count_cached, estimate_usage, fill_cost
-from respan_proxy.wire.secrets import MASK
 
 # The client library of Anthropic traces itself since 2.0; the id of its span goes to the gateway as `traceparent`.
 NATIVE_SCOPE: Final = "com.anthropic.sdk.python"
@@ -57,6 +57,7 @@ def tell(span: Span, caller: Caller) -> Told:
 
     Never raises: a value of a type that its column cannot have is left out of the column, and is in the metadata and in `raw`.
     """
+    span = _without_secrets(span)
     reading = _Reading()
     reading.read(span.attributes)
     for event in span.events:
@@ -122,14 +123,7 @@ class _Reading:
         found, ranks, metadata = self.found, self._ranks, self.metadata
         for name, value in attributes.items():
             where = place(name)
-            kept = value
-            if where.secret:
-                kept = MASK
-            elif where.has_query:
-                kept = without_query_secrets(value)
-            elif where.family is None and type(value) not in _NUMBERS:
-                # Of numbered attributes none is cleaned: they are what was said to a model.
-                kept = cleaned(value)
+            kept = value if type(value) in _NUMBERS else where.clean(value)
             if kept is not value:
                 self.masked[name] = kept
             if where.columns:
@@ -151,7 +145,7 @@ class _Reading:
         """Attributes of the event, where the span itself has none."""
         for name, value in attributes.items():
             for column, _, read in place(name).columns:
-                if column not in self.found and (readable := read(cleaned(value))) is not None:
+                if column not in self.found and (readable := read(value)) is not None:
                     self.found[column] = readable
 
 
@@ -263,19 +257,31 @@ def _raw(span: Span, masked: Mapping[str, Any]) -> dict[str, Any]:
         "attributes": {**span.attributes, **masked} if masked else span.attributes,
         "events": [_raw_event(event) for event in span.events],
         "links": [_raw_link(link) for link in span.links],
-        "resource": _safe(source.resource),
-        "scope": {"name": source.scope_name, "version": source.scope_version, "attributes": _safe(source.scope_attributes)},
+        "resource": source.resource,
+        "scope": {"name": source.scope_name, "version": source.scope_version, "attributes": source.scope_attributes},
     }
 
 
 def _raw_event(event: Event) -> dict[str, Any]:
-    return {"name": event.name, "timeUnixNano": event.at_ns, "attributes": _safe(event.attributes)}
+    return {"name": event.name, "timeUnixNano": event.at_ns, "attributes": event.attributes}
 
 
 def _raw_link(link: Link) -> dict[str, Any]:
-    return {"traceId": link.trace_id, "spanId": link.span_id, "attributes": _safe(link.attributes)}
+    return {"traceId": link.trace_id, "spanId": link.span_id, "attributes": link.attributes}
+
+
+def _without_secrets(span: Span) -> Span:
+    """The span with no secrets beside its attributes, of which each is cleaned as it is read."""
+    source = span.source
+    return replace(
+        span,
+        name=cleaned(span.name),
+        status_message=cleaned_error(span.status_message),
+        source=replace(source, resource=_safe(source.resource), scope_attributes=_safe(source.scope_attributes)),
+        events=[replace(event, name=cleaned(event.name), attributes=_safe(event.attributes)) for event in span.events],
+        links=[replace(link, attributes=_safe(link.attributes)) for link in span.links],
+    )
 
 
 def _safe(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Attributes of what is beside the span, without secrets."""
-    return {name: MASK if place(name).secret else cleaned(value) for name, value in attributes.items()}
+    return {name: place(name).clean(value) for name, value in attributes.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from respan_proxy.telemetry.spans import Told
@@ -195,10 +197,15 @@ def test_embeddings_and_text_completions_have_their_own_types() -> None:
     assert all(row.prompt_tokens and row.cost is not None for row in rows)
 
 
+def _without_parameters(value: Any) -> Any:
+    """Respan's header in Anthropic's `extra_headers` may hold credentials, which nobody sees in base64: `e30=` here."""
+    return value.replace('"X-Data-Respan-Params":"e30="', '"X-Data-Respan-Params":"***"') if isinstance(value, str) else value
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_nothing_of_a_span_is_lost(scenario: str) -> None:
     for one, span in zip(told(scenario), spans(scenario), strict=True):
-        assert one.raw["attributes"] == span.attributes
+        assert one.raw["attributes"] == {name: _without_parameters(value) for name, value in span.attributes.items()}
         assert [event["name"] for event in one.raw["events"]] == [event.name for event in span.events]
         assert (one.raw["startTimeUnixNano"], one.raw["endTimeUnixNano"]) == (span.start_ns, span.end_ns)
         assert one.raw["resource"] == span.source.resource

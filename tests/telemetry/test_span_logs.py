@@ -229,7 +229,13 @@ def test_credentials_in_a_log_are_not_kept() -> None:
             "respan_params": {"credential_override": {"gpt": {"key": secret}}},
             "input": {"messages": ASKED, "api_key": secret},
             "metadata": {"authorization": secret},
-            "full_request": {"messages": ASKED, "headers": {"x-api-key": secret}},
+            "full_request": {
+                "messages": ASKED,
+                "headers": {"x-api-key": secret, "Authorization": [f"Bearer {secret}"]},
+                "url": f"https://host/?key={secret}",
+            },
+            "error_message": f"Incorrect API key provided: {secret}, see https://host/?key={secret}",
+            "note": f"{{'api-key': '{secret}'}}",
         }
     )
     assert secret not in repr(told)
