@@ -10,21 +10,19 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
+from respan_proxy.cli.terminal import COLOURS, Column, Columns, dollars, seconds, visible
 from respan_proxy.respan.spans import GENERATIONS
 
-COLOURS = {"success": "green", "warning": "yellow", "failed": "red", "interrupted": "red", "running": "cyan"}
-
-# Heading, width, from the right?
 _COLUMNS = (
-    ("time", 14, False),
-    ("id", 16, False),
-    ("status", 15, False),
-    ("provider", 12, False),
-    ("model", 26, False),
-    ("tokens", 13, True),
-    ("cost", 10, True),
-    ("latency", 8, True),
-    ("first", 7, True),
+    Column("time", 14, 14, 2),
+    Column("id", 16, 16, 0),
+    Column("status", 15, 15, 1),
+    Column("provider", 12, 12, 7),
+    Column("model", 12, 40, 3),
+    Column("tokens", 13, 13, 6, is_number=True),
+    Column("cost", 10, 10, 4, is_number=True),
+    Column("latency", 8, 8, 5, is_number=True),
+    Column("first", 7, 7, 8, is_number=True),
 )
 # Columns of the row that its head says already, or that say nothing to a person.
 _SAID = frozenset(
@@ -46,10 +44,11 @@ MOST_FRAMES = 200
 
 
 class Table:
-    """Lines of fixed columns: rows come as calls end, so no width can wait for all of them."""
+    """Lines as wide as the terminal is at first: rows come as calls end, so no width can wait for all of them."""
 
     def __init__(self, out: TextIO) -> None:
         self._console = Console(file=out, highlight=False, soft_wrap=True)
+        self._columns = Columns(_COLUMNS, self._console.width)
         self._begun = self._said_nothing = False
 
     def show(self, rows: list[dict[str, Any]]) -> None:
@@ -60,18 +59,9 @@ class Table:
             return
         if not self._begun:
             self._begun = True
-            self._console.print(self._line([name for name, _, _ in _COLUMNS]), style="bold dim")
+            self._console.print(self._columns.heading(), style="bold dim")
         for row in rows:
-            line = self._line(_cells(row))
-            line.stylize(COLOURS.get(row["status"], ""), 32, 47)
-            self._console.print(line)
-
-    def _line(self, cells: list[str]) -> Text:
-        parts = [
-            cell[:width].rjust(width) if right else cell[:width].ljust(width)
-            for cell, (_, width, right) in zip(cells, _COLUMNS, strict=True)
-        ]
-        return Text(visible(" ".join(parts).rstrip()))
+            self._console.print(self._columns.line(_cells(row), {"status": COLOURS.get(row["status"], "")}))
 
 
 def exchange(call: Mapping[str, Any], out: TextIO) -> None:
@@ -96,7 +86,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     is_span = _is_span(row)
     return [
         local_time(row["timestamp"]),
-        row["id"],
+        row["id"][:16],
         _status(row),
         row["provider_id"] or (row["log_type"] or "" if is_span else ""),
         row["model"] or row["request_model"] or (row["entity_name"] or row["span_name"] or "" if is_span else ""),
@@ -213,14 +203,6 @@ def _frames(frames: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             time = " " * len(time)
 
 
-# What models and callers say is data: it must not move the cursor, colour the screen or set its title.
-_CONTROLS = {code: 0x2400 + code if code < 0x20 else 0xFFFD for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
-
-
-def visible(text: str) -> str:
-    return text.translate(_CONTROLS)
-
-
 def _short(text: str, longest: int = LONGEST_TEXT) -> str:
     """The text, or its two ends."""
     half = longest // 2
@@ -270,14 +252,6 @@ def _tokens(row: Mapping[str, Any], *, whole: bool = False) -> str:
     )
     details = [f"{row[name]} {words}" for name, words in parts if row[name]]
     return f"{said} ({', '.join(details)})" if details else said
-
-
-def dollars(cost: float | None) -> str:
-    return "" if cost is None else "<$0.000001" if 0 < cost < 1e-6 else f"${cost:.6f}"
-
-
-def seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f} s" if value >= 1 else f"{value * 1000:.0f} ms"
 
 
 def local_time(iso: str | None) -> str:

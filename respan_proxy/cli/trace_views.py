@@ -9,26 +9,25 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from respan_proxy.cli.log_views import COLOURS, dollars, local_time, seconds, visible
+from respan_proxy.cli.log_views import local_time
+from respan_proxy.cli.terminal import COLOURS, Column, Columns, dollars, fit, flat, seconds
 from respan_proxy.respan.spans import GENERATIONS
 
-# Heading, width, from the right? The name takes what is left.
 _COLUMNS = (
-    ("age", 8, False),
-    ("id", 16, False),
-    ("name", 0, False),
-    ("spans", 6, True),
-    ("calls", 6, True),
-    ("tokens", 15, True),
-    ("cost", 11, True),
-    ("duration", 9, True),
-    ("errors", 6, True),
-    ("customer", 16, False),
+    Column("age", 8, 8, 2),
+    Column("id", 16, 16, 0),
+    Column("name", 12, None, 1),
+    Column("spans", 6, 6, 7, is_number=True),
+    Column("calls", 6, 6, 8, is_number=True),
+    Column("tokens", 13, 15, 6, is_number=True),
+    Column("cost", 11, 11, 3, is_number=True),
+    Column("duration", 9, 9, 4, is_number=True),
+    Column("errors", 6, 6, 5, is_number=True),
+    Column("customer", 8, 16, 9),
 )
-NARROWEST_NAME = 16
 
-# Right of the tree: duration, tokens, cost, each with a blank before it.
-_FIGURES = (9, 14, 11)
+# Right of the tree: what it says, and the cells that takes with a blank before it. The last ones leave when there is no room.
+_FIGURES = (("duration", 9), ("cost", 11), ("tokens", 14))
 NARROWEST_TREE = 24
 NARROWEST_BAR, WIDEST_BAR = 6, 48
 
@@ -39,19 +38,10 @@ def table(rows: list[dict[str, Any]], out: TextIO, now: float) -> None:
     if not rows:
         console.print("no traces (yet); --since all looks further back", style="dim")
         return
-    taken = sum(width + 1 for _, width, _ in _COLUMNS)
-    name = max(NARROWEST_NAME, console.width - taken)
-    console.print(_line([heading for heading, _, _ in _COLUMNS], name), style="bold dim")
+    columns = Columns(_COLUMNS, console.width)
+    console.print(columns.heading(), style="bold dim")
     for row in rows:
-        console.print(_line(_cells(row, now), name), style="red" if row["error_count"] else "")
-
-
-def _line(cells: list[str], name: int) -> Text:
-    parts = []
-    for cell, (_, width, right) in zip(cells, _COLUMNS, strict=True):
-        cell, width = _fit(visible(cell).replace("\n", " ").replace("\t", " "), width or name), width or name
-        parts.append(cell.rjust(width) if right else cell.ljust(width))
-    return Text(" ".join(parts).rstrip())
+        console.print(columns.line(_cells(row, now)), style="red" if row["error_count"] else "")
 
 
 def _cells(row: Mapping[str, Any], now: float) -> list[str]:
@@ -73,28 +63,47 @@ def _cells(row: Mapping[str, Any], now: float) -> list[str]:
 def tree(trace: Mapping[str, Any], out: TextIO) -> None:
     """The trace's facts, and a line for each span: where it hangs, when it ran, how long, tokens and cost; what went wrong below it."""
     console = Console(file=out, highlight=False, soft_wrap=True)
-    console.print(Text.assemble(("trace ", "dim"), (visible(trace["id"]), "bold"), "  ", visible(trace["name"] or "")))
+    console.print(Text.assemble(("trace ", "dim"), (flat(trace["id"]), "bold"), "  ", flat(trace["name"] or "")))
     for name, value in _facts(trace):
-        console.print(Text.assemble((f"  {name:<9} ", "dim"), visible(value)))
+        console.print(Text.assemble((f"  {name:<9} ", "dim"), flat(value)))
     console.print()
-    bar = min(WIDEST_BAR, (console.width - sum(_FIGURES) - NARROWEST_TREE) // 2)
+    figures = _figures(console.width)
+    right = sum(figures.values())
+    bar = min(WIDEST_BAR, (console.width - right - NARROWEST_TREE) // 2)
     bar = bar if bar >= NARROWEST_BAR else 0
-    width = max(NARROWEST_TREE, console.width - sum(_FIGURES) - bar - 1)
+    width = max(NARROWEST_TREE, console.width - right - (bar + 1 if bar else 0))
     begun, took = _epoch(trace["start_time"]) or 0.0, trace["duration"] or 0.0
     for guide, below, node in _walk(trace["span_tree"]):
         style = COLOURS.get(node["status"], "") if node["status"] in ("failed", "interrupted", "running", "warning") else ""
         label, kind = _label(node)
-        said = _fit(f"{guide}{label}", width)
-        line = Text.assemble((said[: len(guide)], "dim"), (said[len(guide) :], style or "bold"))
-        line.append(_fit(f"  {kind}", width - len(said)) if kind and width - len(said) > len(kind) + 2 else "", style=style or "dim")
-        line.pad_right(width - len(line))
-        line.append(" " + _bar(node, begun, took, bar), style=style or ("cyan" if node["log_type"] in GENERATIONS else "blue"))
-        figures = (duration(node["latency"]), _tokens(node), dollars(node["cost"]) if node["cost"] else "")
-        line.append("".join(figure.rjust(size) for figure, size in zip(figures, _FIGURES, strict=True)), style=style)
+        guide = _near(guide, width)
+        label = fit(label, width - len(guide))
+        line = Text.assemble((guide, "dim"), (label, style or "bold"))
+        line.append(fit(f"  {kind}", width - line.cell_len) if kind and width - line.cell_len > 4 else "", style=style or "dim")
+        line.append(" " * (width - line.cell_len))
+        if bar:
+            line.append(" " + _bar(node, begun, took, bar), style=style or ("cyan" if node["log_type"] in GENERATIONS else "blue"))
+        said = {"duration": duration(node["latency"]), "cost": dollars(node["cost"]) if node["cost"] else "", "tokens": _tokens(node)}
+        line.append("".join(said[name].rjust(size) for name, size in figures.items()), style=style)
         line.rstrip()
         console.print(line)
         if wrong := _wrong(node):
-            console.print(Text.assemble((below, "dim"), (_fit(wrong, max(NARROWEST_TREE, console.width - len(below))), style or "red")))
+            below = _near(below, width)
+            console.print(Text.assemble((below, "dim"), (fit(wrong, max(NARROWEST_TREE, console.width) - len(below)), style or "red")))
+
+
+def _figures(width: int) -> dict[str, int]:
+    """Those that have room beside the tree, in the order in which they are shown."""
+    chosen = list(_FIGURES)
+    while len(chosen) > 1 and NARROWEST_TREE + sum(size for _, size in chosen) > width:
+        chosen.pop()
+    return dict(sorted(chosen, key=lambda figure: ("duration", "tokens", "cost").index(figure[0])))
+
+
+def _near(guide: str, width: int) -> str:
+    """The lines that lead to a span; of one that is far down only the last ones, so that its name has half of the room."""
+    most = width // 2
+    return guide if len(guide) <= most else "…" + guide[len(guide) - most + 1 :]
 
 
 def _facts(trace: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -137,7 +146,7 @@ def _label(node: Mapping[str, Any]) -> tuple[str, str]:
     """What a span is called, and what it is: a model's name says more than `chat`."""
     name = node["entity_name"] or node["span_name"] or node["log_type"] or "span"
     kind = node["model"] if node["log_type"] in GENERATIONS and node["model"] else node["log_type"]
-    return _flat(name), "" if kind in (None, name) else _flat(kind)
+    return flat(name), "" if kind in (None, name) else flat(kind)
 
 
 def _bar(node: Mapping[str, Any], begun: float, took: float, width: int) -> str:
@@ -154,7 +163,7 @@ def _wrong(node: Mapping[str, Any]) -> str:
     if node["status"] not in ("failed", "interrupted"):
         return ""
     code = "" if node["status_code"] is None else f" {node['status_code']}"
-    return _flat(f"{node['status']}{code}" + (f": {node['error_message']}" if node["error_message"] else ""))
+    return flat(f"{node['status']}{code}" + (f": {node['error_message']}" if node["error_message"] else ""))
 
 
 def _tokens(node: Mapping[str, Any]) -> str:
@@ -182,11 +191,3 @@ def _age(value: float) -> str:
 
 def _epoch(iso: str | None) -> float | None:
     return None if iso is None else datetime.fromisoformat(iso).timestamp()
-
-
-def _flat(text: str) -> str:
-    return " ".join(visible(text).split())
-
-
-def _fit(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: max(0, width - 1)] + "…"

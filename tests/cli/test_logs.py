@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.cells import cell_len
 
 from respan_proxy.cli import log_views, main
 from respan_proxy.cli.logs import _query, follow_calls
@@ -116,7 +117,8 @@ def test_one_call_is_shown_whole_by_the_start_of_its_id(database: Path) -> None:
     assert logs(database, "bbbb").stdout.startswith("call bbbb0003")
 
 
-def test_a_span_of_an_app_is_a_line_that_says_what_it_was() -> None:
+def test_a_span_of_an_app_is_a_line_that_says_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     out = io.StringIO()
     call = {"log_method": "inference", "provider_id": "openai", "model": "gpt-4.1", "log_type": "chat", "entity_name": None}
     task = {"log_method": "python_tracing", "log_type": "task", "entity_name": "fetch_page", "span_name": "task", "id": "5" * 32}
@@ -174,6 +176,29 @@ async def test_a_person_sees_a_table_in_colour(database: Path, monkeypatch: pyte
     assert "latency" in lines[0]
     assert "\x1b[31mfailed 500" in lines[1]
     assert "$0.000013" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("width", "heading"),
+    [
+        (40, ["id", "status"]),
+        (60, ["time", "id", "status", "model"]),
+        (80, ["time", "id", "status", "model", "cost", "latency"]),
+        (200, ["time", "id", "status", "provider", "model", "tokens", "cost", "latency", "first"]),
+    ],
+)
+def test_a_table_is_no_wider_than_the_terminal(width: int, heading: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = io.StringIO()
+    row = dict.fromkeys(column.name for column in COLUMNS) | {"id": "4" * 32, "status": "failed", "model": "日本" * 50, "status_code": 429}
+    row |= {"provider_id": "a" * 99, "cost": 12.5, "latency": 0.1, "prompt_tokens": 10, "completion_tokens": 99}
+    row |= {"log_method": "inference", "timestamp": "2026-11-25T09:00:00Z"}
+    log_views.Table(out).show([row])
+    lines = out.getvalue().splitlines()
+    assert lines[0].split() == heading
+    assert len(lines) == 2
+    assert all(cell_len(line) <= width for line in lines)
+    assert f" {'4' * 16} failed 429".strip() in lines[1]
 
 
 async def test_a_person_is_told_when_there_is_nothing(database: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.cells import cell_len
 from rich.text import Text
 
 from respan_proxy.cli import main, trace_views
@@ -131,11 +132,11 @@ def shown(database: Path, trace_id: str, width: int, monkeypatch: pytest.MonkeyP
     return out.getvalue()
 
 
-@pytest.mark.parametrize("width", [60, 80, 110, 240])
+@pytest.mark.parametrize("width", [40, 60, 80, 110, 240])
 def test_a_tree_is_as_wide_as_the_terminal_and_failures_are_red(database: Path, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(database, TRACE, width, monkeypatch)
     lines = text.splitlines()
-    assert all(len(Text.from_ansi(line)) <= width for line in lines)
+    assert all(len(Text.from_ansi(line)) <= width for line in lines[lines.index("") :])
     assert ("━" in text) == (width > 60)
     failed = next(line for line in lines if "llm.gpt" in line)
     assert "\x1b[31m" in failed
@@ -152,6 +153,45 @@ def test_a_table_for_a_person_names_what_went_wrong_in_red(database: Path) -> No
     nothing = Terminal()
     trace_views.table([], nothing, time.time())
     assert "--since all" in nothing.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("width", "heading"),
+    [
+        (20, ["id"]),
+        (40, ["age", "id", "name"]),
+        (60, ["age", "id", "name", "cost", "duration"]),
+        (80, ["age", "id", "name", "cost", "duration", "errors"]),
+        (200, ["age", "id", "name", "spans", "calls", "tokens", "cost", "duration", "errors", "customer"]),
+    ],
+)
+def test_a_table_is_no_wider_than_the_terminal(database: Path, width: int, heading: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    out, rows = Terminal(), [json.loads(line) for line in traces(database, "--json").stdout.splitlines()]
+    rows[0] |= {"name": "旅行\u202e\x1b[2J計画" * 40, "customer_identifier": "x" * 99, "total_cost": 1234.5}
+    trace_views.table(rows, out, time.time())
+    lines = [Text.from_ansi(line).plain for line in out.getvalue().splitlines()]
+    assert lines[0].split() == heading
+    assert all(cell_len(line) <= width for line in lines)
+    assert ("旅行�␛[2J" in lines[1]) == (width > 20)
+    assert "\u202e" not in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_span_that_is_far_down_keeps_its_name(width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, now = tmp_path / "deep.db", time.time() - 60
+    spans = [told(f"{n:03}", f"{n - 1:03}" if n else None, now + n, 1, span_name=f"計画{n}", log_type="task") for n in range(60)]
+    spans[-1].row.status, spans[-1].row.error_message = "failed", "too deep " * 50
+
+    async def fill() -> None:
+        async with Writer(path) as writer:
+            assert await writer.ingest(spans, 1000, "full") == 0
+
+    asyncio.run(fill())
+    lines = [Text.from_ansi(line).plain for line in shown(path, TRACE, width, monkeypatch).splitlines()]
+    assert all(cell_len(line) <= width for line in lines[lines.index("") :])
+    assert all(any(f"計画{n}" in line for line in lines) for n in range(60))
+    assert "failed: too" in lines[-1]
 
 
 @pytest.mark.parametrize(("trace_id", "said"), [("4bf92f", None), ("bbb", "no trace has an id that begins"), ("", "3 traces have ids")])
