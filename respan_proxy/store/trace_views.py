@@ -13,7 +13,8 @@ from respan_proxy.respan.traces import Node, tree
 from respan_proxy.store.bodies import unpack
 from respan_proxy.store.span_content import said
 from respan_proxy.store.traces import Line, Opened, Trace
-from respan_proxy.store.views import content, public_metadata, spoken
+from respan_proxy.store.views import content, spoken
+from respan_proxy.telemetry.reserved import public_each, public_metadata
 
 # Who all these traces belong to, where Respan's cloud names an organization: public links are /api/local/traces/{id}/.
 ORGANIZATION: Final = "local"
@@ -65,7 +66,7 @@ def _node(line: Line) -> Node:
         "id": row["unique_id"],
         "end_time": row["timestamp"],
         "metadata": public_metadata(row["metadata"]),
-        "span_links": None if links is None else orjson.dumps(links).decode(),
+        "span_links": None if links is None else orjson.dumps(public_each(links)).decode(),
         "organization_id": ORGANIZATION,
         "storage_object_key": None,
         "input": asked,

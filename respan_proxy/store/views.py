@@ -15,6 +15,7 @@ from respan_proxy.respan.details import CONTENT_FIELDS, content_fields, json_tex
 from respan_proxy.respan.messages import completion_message
 from respan_proxy.store.bodies import MAX_BODY_BYTES, Kept
 from respan_proxy.store.queries import Found
+from respan_proxy.telemetry.reserved import public_each, public_metadata, public_span
 from respan_proxy.telemetry.spans import Said
 from respan_proxy.wire.encoding import decode
 
@@ -37,8 +38,9 @@ def whole(found: Found) -> dict[str, Any]:
     """One call with all that is known of it. Beside Respan's fields ours: headers, the request as sent, each frame with its time, and
     the app's span of it as it was exported (`spans_beside`: further spans of the same call)."""
     row = _columns(found) | _UNKNOWN_HERE | content_of(found)
-    row["span"] = found.spans[0] if found.spans else None
-    row["spans_beside"] = list(found.spans[1:])
+    spans = [public_span(span) for span in found.spans]
+    row["span"] = spans[0] if spans else None
+    row["spans_beside"] = spans[1:]
     kept = found.kept
     if kept is not None:
         row["request_headers"] = kept.request_headers
@@ -63,12 +65,9 @@ def _columns(found: Found) -> dict[str, Any]:
     # What Respan's lists show of a hit; the model itself stays, so that sums by model are right.
     row["model_tag"] = CACHE_TAG if row["cache_bit"] else row["model"]
     row["metadata"] = public_metadata(row["metadata"])
+    if row["span_links"] is not None:
+        row["span_links"] = public_each(row["span_links"])
     return row
-
-
-def public_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Keys that begin with `_` are reserved for Respan's own tools, and hidden from every reader."""
-    return metadata and {name: value for name, value in metadata.items() if not name.startswith("_")}
 
 
 def content_of(found: Found) -> dict[str, Any]:

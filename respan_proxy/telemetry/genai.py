@@ -18,6 +18,7 @@ from respan_proxy.dialects.lenient import json_text
 from respan_proxy.respan.spans import GENERATIONS, NANO, Row
 from respan_proxy.telemetry.genai_messages import input_messages, output_messages, tool_definitions
 from respan_proxy.telemetry.quoting import without_content
+from respan_proxy.telemetry.reserved import public_metadata, public_span
 from respan_proxy.telemetry.spans import MARK, Event, Link, Remembered, Said, Source, Span
 
 INTERNAL, CLIENT = 1, 3
@@ -98,7 +99,7 @@ _LEGACY: Final = (
 
 def span_of(found: Remembered, *, content: PassedContent, vocabulary: Vocabulary, resource: Mapping[str, Any], mark: str) -> Span:
     """The span to pass on. `resource` are attributes that the export adds to every resource, `mark` the id of this process."""
-    row, raw = found.row, found.raw
+    row, raw = found.row, None if found.raw is None else public_span(found.raw)
     span = _own(row) if raw is None else _of_raw(raw, row)
     if content == "none":
         span = without_content(span)
@@ -214,7 +215,11 @@ def _columns(row: Row, table: tuple[tuple[str, str], ...]) -> dict[str, Any]:
 def _metadata(row: Row, raw: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the caller said; what came to the row from the app's span is among that one's attributes already."""
     own = (raw or {}).get("attributes") or {}
-    said = {name: value for name, value in (row.metadata or {}).items() if name not in own and not name.startswith("otel.scope.")}
+    said = {
+        name: value
+        for name, value in (public_metadata(row.metadata) or {}).items()
+        if name not in own and not name.startswith("otel.scope.")
+    }
     return {"respan.metadata": json_text(said).decode()} if said else {}
 
 
