@@ -11,8 +11,10 @@ import contextlib
 import gzip
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from base64 import b64decode
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Literal
 
 import aiohttp
@@ -23,13 +25,15 @@ from respan_proxy import __version__
 from respan_proxy.config import Export
 from respan_proxy.policy.retrying import retry_after_s
 from respan_proxy.telemetry.otlp_write import CONTENT_TYPES
-from respan_proxy.wire.secrets import MASK
+from respan_proxy.wire.secrets import is_secret, scrub, without_known_forms
 
 RETRIED = frozenset({429, 502, 503, 504})
 
 # To the socket, and for all of a post; OpenTelemetry's exporters allow 10 s for the latter, for batches without content.
 CONNECT_S = 10.0
 POST_S = 30.0
+# For the body of an answer, once its head is here: what it says is good to know, and no more.
+BODY_S = 5.0
 
 # First wait, longest wait, and all of a batch together: the 30 s and 300 s of OpenTelemetry's collector, which begins with 5 s.
 FIRST_WAIT_S = 1.0
@@ -69,16 +73,19 @@ class Collector:
         *,
         dice: Callable[[], float] = random.random,
         first_wait_s: float = FIRST_WAIT_S,
+        body_s: float = BODY_S,
     ) -> None:
         self._session = session
         self._stopping = stopping
         self._marks = marks
         self._dice = dice
         self._first_wait_s = first_wait_s
+        self._body_s = body_s
 
     async def post(self, export: Export, body: bytes, on_trouble: Callable[[str], None]) -> Outcome:
         """Send a request's bytes until the collector says something final, or for `GIVE_UP_S`. `on_trouble` hears why it takes longer."""
         headers = self._headers(export)
+        secrets = _secrets(export.headers)
         if export.compression == "gzip":
             body = await _packed(body)
         loop = asyncio.get_running_loop()
@@ -86,11 +93,11 @@ class Collector:
         while True:
             answer = await self._once(export, headers, body)
             if isinstance(answer, Outcome):
-                return answer
-            why, asked_s = answer
+                return replace(answer, why=_shown(answer.why, secrets))
+            why, asked_s = _shown(answer[0], secrets), answer[1]
             on_trouble(why)
-            # Half to one and a half times: collectors are not to hear everybody at once.
-            pause_s = asked_s if asked_s is not None else wait_s * (0.5 + self._dice())
+            # Half to one and a half times: collectors are not to hear everybody at once. Not sooner when asked to: some say 0.
+            pause_s = max(asked_s or 0.0, wait_s * (0.5 + self._dice()))
             if self._stopping.is_set() or loop.time() + pause_s > until:
                 return Outcome("given_up", why=why)
             with contextlib.suppress(TimeoutError):
@@ -102,24 +109,27 @@ class Collector:
         try:
             async with self._session.post(
                 URL(export.endpoint, encoded=True),
-                data=body,
+                data=BytesIO(body),
                 headers=headers,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=POST_S, sock_connect=CONNECT_S),
             ) as response:
                 if response.status in RETRIED:
                     return f"HTTP {response.status}", retry_after_s(response.headers, time.time())
-                said = await response.content.read(ANSWER_BYTES)
+                if 300 <= response.status < 400 and (place := response.headers.get("Location")):  # not followed: the key is for one host
+                    return Outcome("refused", why=f"HTTP {response.status} (to {place})")
                 if response.status == 413:
                     return Outcome("too_large", why=f"HTTP 413 for {len(body)} bytes")
+                said = await _said(response, self._body_s)
                 if not 200 <= response.status < 300:
-                    return Outcome("refused", why=f"HTTP {response.status}{_quoted(said, headers)}")
+                    text = said.decode("utf-8", "replace")
+                    return Outcome("refused", why=f"HTTP {response.status}: {text}" if text else f"HTTP {response.status}")
                 rejected, why = _partial_success(said, response.content_type)
                 return Outcome("sent", rejected, why)
         except TimeoutError:
             return f"no answer in {POST_S:g} s", None
         except (aiohttp.ClientError, OSError) as error:
-            return f"no connection ({type(error).__name__}: {error})"[:QUOTED_CHARACTERS], None
+            return f"no connection ({type(error).__name__}: {error})", None
 
     def _headers(self, export: Export) -> dict[str, str]:
         return {
@@ -138,15 +148,37 @@ async def _packed(body: bytes) -> bytes:
     return await asyncio.to_thread(gzip.compress, body, GZIP_LEVEL)
 
 
-def _quoted(said: bytes, headers: Mapping[str, str]) -> str:
-    """The beginning of what a collector said, without what it may have echoed of our key."""
-    text = said.decode("utf-8", "replace")
-    for value in headers.values():
-        secret = value.rpartition(" ")[2]
-        if len(secret) >= 8:
-            text = text.replace(secret, MASK)
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:QUOTED_CHARACTERS]
-    return f": {text}" if text else ""
+async def _said(response: aiohttp.ClientResponse, body_s: float) -> bytes:
+    """The beginning of an answer's body. The head has decided already: a body that breaks or takes long says what came of it."""
+    said = bytearray()
+    if response.headers.get("Content-Encoding", "identity") != "identity":  # nobody asked for it
+        return b""
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(body_s):
+            while len(said) < ANSWER_BYTES and (piece := await response.content.read(ANSWER_BYTES - len(said))):
+                said += piece
+    return bytes(said)
+
+
+def _secrets(headers: Mapping[str, str]) -> frozenset[str]:
+    """What a collector may not echo into our log: the values of secret headers, with and without a scheme, and the password of Basic."""
+    found: set[str] = set()
+    for name, value in headers.items():
+        scheme, _, word = value.rpartition(" ")
+        if not is_secret(name):
+            continue
+        found |= {value, word}
+        if scheme.lower() == "basic":
+            with contextlib.suppress(ValueError):
+                pair = b64decode(word).decode()
+                found |= {pair, pair.partition(":")[2]}
+    return frozenset(found)
+
+
+def _shown(text: str, secrets: Collection[str]) -> str:
+    """The beginning of what a collector said, on one line, without what it may have echoed of our keys."""
+    text = without_known_forms(scrub(text.encode("utf-8", "replace"), secrets).decode())
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:QUOTED_CHARACTERS]
 
 
 def _partial_success(said: bytes, content_type: str) -> tuple[int, str]:
@@ -157,8 +189,8 @@ def _partial_success(said: bytes, content_type: str) -> tuple[int, str]:
         try:
             told = orjson.loads(said)
             partial = told.get("partialSuccess") or {}
-            return int(partial.get("rejectedSpans") or 0), str(partial.get("errorMessage") or "")[:QUOTED_CHARACTERS]
-        except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
+            return int(partial.get("rejectedSpans") or 0), str(partial.get("errorMessage") or "")
+        except (AttributeError, TypeError, ValueError, OverflowError):
             return 0, ""
     from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -167,4 +199,4 @@ def _partial_success(said: bytes, content_type: str) -> tuple[int, str]:
         read = ExportTraceServiceResponse.FromString(said)
     except DecodeError:
         return 0, ""
-    return read.partial_success.rejected_spans, read.partial_success.error_message[:QUOTED_CHARACTERS]
+    return read.partial_success.rejected_spans, read.partial_success.error_message

@@ -205,7 +205,8 @@ class Exporter:
         body = await asyncio.to_thread(write, spans, export.encoding)
         outcome = await self._collector.post(export, body, self._in_trouble)
         match outcome:
-            case Outcome("sent", rejected, why):
+            case Outcome("sent", said, why):
+                rejected = min(max(said, 0), len(spans))  # a collector may say any number
                 self._counters.sent += len(spans) - rejected
                 self._lose(rejected, "rejected", why)
                 if not rejected:

@@ -21,7 +21,8 @@ _SECRET_NAME = re.compile(
     r"|credentials?|password|passwd|cookie2?|signature|jwt|sig)$",
     re.IGNORECASE,
 )
-_SECRET_NAMES: Final = frozenset({"apikey", "x-data-respan-params", "x-data-keywordsai-params"})
+# The two last are how collectors of these companies know their customers.
+_SECRET_NAMES: Final = frozenset({"apikey", "x-data-respan-params", "x-data-keywordsai-params", "x-honeycomb-team", "uptrace-dsn"})
 _PLAIN_NAMES: Final = frozenset(
     {"idempotency-key", "x-idempotency-key", "sec-websocket-key", "prompt_cache_key", "pagetoken", "page_token"}
 )
