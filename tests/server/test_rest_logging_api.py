@@ -242,6 +242,26 @@ async def test_of_a_trace_the_good_spans_are_kept_and_none_good_is_400(proxy: Pr
     assert (await answer(await http.post(f"{proxy.base}/v1/traces/ingest", json=[])))["ingested_spans"] == 0
 
 
+async def test_of_a_trace_that_cannot_be_stored_the_truth_is_said(
+    start_proxy: StartProxy, environ: dict[str, str], http: aiohttp.ClientSession
+) -> None:
+    proxy = await start_proxy(KEYS, environ)
+    url, theirs = f"{proxy.base}/v1/traces/ingest", {**LOG, "unique_id": "x", "trace_unique_id": "theirs", "span_unique_id": "s"}
+    await answer(await http.post(url, json=[theirs], headers=as_key("blue")))
+    refused = await answer(await http.post(url, json=[theirs], headers=as_key("red")), 400)
+    assert refused["detail"].startswith("none of 1 spans can be kept; the first one: the log x cannot be stored")
+    said = await answer(await http.post(url, json=[theirs, {**LOG, "trace_unique_id": "ours"}], headers=as_key("red")))
+    assert (said["status"], said["ingested_spans"], said["created_traces"], said["trace_ids"]) == ("partial", 1, 1, ["ours"])
+    assert [error["index"] for error in said["errors"]] == [0]
+
+
+async def test_a_trace_that_is_said_of_a_call_alone_is_taken(proxy: Proxy, http: aiohttp.ClientSession) -> None:
+    remember(proxy, "call", prompt_tokens=7)
+    said = await answer(await http.post(f"{proxy.base}/v1/traces/ingest", json=[{"unique_id": "call", "note": "n"}]))
+    assert (said["ingested_spans"], said["created_traces"], said["trace_ids"]) == (1, 0, [])
+    assert [row["note"] for row in await listed(proxy, http)] == ["n"]
+
+
 async def test_logs_obey_what_is_kept_of_content(start_proxy: StartProxy, environ: dict[str, str], http: aiohttp.ClientSession) -> None:
     proxy = await start_proxy({"store": {"content": "none"}}, environ)
     made = await answer(await http.post(f"{proxy.base}/request-logs/", json=LOG), 201)

@@ -81,10 +81,10 @@ async def ingest_trace(request: web.BaseRequest, caller: Caller, store: Store) -
         raise RequestRejected("expected a list of spans, or an object whose member 'data' is one", param="data")
     logs = await _read(items, size, caller, store, log_method="tracing_integration")
     await _keep(logs, size, caller, store)
-    if items and not logs.told:
-        raise RequestRejected(f"none of {len(items)} spans can be kept; the first one: {next(iter(logs.errors.values()))}")
-    trace_ids = list(dict.fromkeys(told.row.trace_unique_id for told in logs.told.values()))
     kept = len(items) - len(logs.errors)
+    if items and not kept:
+        raise RequestRejected(f"none of {len(items)} spans can be kept; the first one: {logs.errors[0]}")
+    trace_ids = list(dict.fromkeys(told.row.trace_unique_id for told in logs.told.values()))
     return json_answer(
         {
             "message": f"{kept} of {len(items)} spans were taken",
@@ -186,6 +186,7 @@ async def _keep(logs: _Logs, size_bytes: int, caller: Caller, store: Store) -> N
     if lost:
         for index, told in list(logs.told.items()):
             if await store.queries.get(told.row.unique_id, sees(caller)) is None:
+                del logs.told[index]
                 logs.errors[index] = f"the log {told.row.unique_id} cannot be stored: the id may be another's; the proxy's log says more"
     if later := [(unique_id, changes) for unique_id, changes in logs.later.values() if changes]:
         await _annotate(later, caller, store)
