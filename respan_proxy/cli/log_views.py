@@ -10,7 +10,8 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from respan_proxy.cli.terminal import COLOURS, Column, Columns, dollars, seconds, visible
+from respan_proxy.cli.terminal import COLOURS, Column, Columns, dollars, seconds
+from respan_proxy.cli.writing import flat, visible
 from respan_proxy.respan.spans import GENERATIONS
 
 _COLUMNS = (
@@ -69,7 +70,7 @@ def exchange(call: Mapping[str, Any], out: TextIO) -> None:
     console = Console(file=out, highlight=False, soft_wrap=True)
     status = Text(_status(call), style=COLOURS.get(call["status"], ""))
     what = "span" if _is_span(call) else "call"
-    console.print(Text.assemble((f"{what} ", "dim"), (call["id"], "bold"), "  ", status))
+    console.print(Text.assemble((f"{what} ", "dim"), (flat(call["id"]), "bold"), "  ", status))
     if call["error_message"]:
         console.print(Text(visible(f"  {call['error_message']}"), style="red"))
     facts = list(_facts(call))
@@ -78,7 +79,7 @@ def exchange(call: Mapping[str, Any], out: TextIO) -> None:
         console.print(Text.assemble((f"  {name:<{width}}  ", "dim"), visible(value)))
     for heading, body in _sections(call):
         console.print()
-        console.print(Text(heading, style="bold cyan"))
+        console.print(Text(flat(heading), style="bold cyan"))
         console.print(Text(visible(_short(body))))
 
 

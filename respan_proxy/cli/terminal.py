@@ -1,4 +1,4 @@
-"""What a terminal shows: texts that cannot steer it, cut by the cells they take, and lines of columns as wide as it is."""
+"""What a person reads on a terminal: texts cut by the cells they take, and lines of columns as wide as it is."""
 
 from __future__ import annotations
 
@@ -8,23 +8,9 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from respan_proxy.cli.writing import flat
+
 COLOURS: Mapping[str, str] = {"success": "green", "warning": "yellow", "failed": "red", "interrupted": "red", "running": "cyan"}
-
-# What models and callers say is data: it must not move the cursor, colour the screen, set its title or turn the way of reading.
-_TURNING = (0x061C, *range(0x200E, 0x2010), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-_CONTROLS = {
-    **{code: 0x2400 + code if code < 0x20 else 0xFFFD for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"},
-    **dict.fromkeys(_TURNING, 0xFFFD),
-}
-
-
-def visible(text: str) -> str:
-    return text.translate(_CONTROLS)
-
-
-def flat(text: str) -> str:
-    """On one line."""
-    return " ".join(visible(text).split())
 
 
 def fit(text: str, width: int) -> str:

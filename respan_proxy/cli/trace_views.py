@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from respan_proxy.cli.log_views import local_time
-from respan_proxy.cli.terminal import COLOURS, Column, Columns, dollars, fit, flat, seconds
+from respan_proxy.cli.terminal import COLOURS, Column, Columns, dollars, fit, seconds
+from respan_proxy.cli.writing import flat
 from respan_proxy.respan.spans import GENERATIONS
 
 _COLUMNS = (

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from respan_proxy.cli import main, trace_views
+from respan_proxy.cli.writing import as_json
 from respan_proxy.respan.spans import Row
 from respan_proxy.store.writer import Writer
 from respan_proxy.telemetry.spans import Claim, Said, Told
@@ -205,6 +206,33 @@ def test_a_missing_database_and_a_wrong_filter_are_named(database: Path, tmp_pat
     assert "no such file" in traces(tmp_path / "none.db").output
     result = traces(database, "-w", "nmae=x")
     assert (result.exit_code, "did you mean 'name'" in result.output) == (1, True)
+
+
+STEERING = "\x1b[2J\x9b31m\u202e\x07"
+
+
+@pytest.mark.parametrize("command", [["traces"], ["traces", "--json"], ["traces", TRACE], ["traces", TRACE, "--json"], ["logs"]])
+def test_nothing_that_a_program_was_named_steers_the_terminal(command: list[str], tmp_path: Path) -> None:
+    path, now = tmp_path / "steering.db", time.time() - 60
+    columns = {"span_name": f"one{STEERING}", "model": f"two{STEERING}", "customer_identifier": f"three{STEERING}", "log_type": "chat"}
+    messages = [{"role": f"four{STEERING}", "content": f"five{STEERING}"}]
+    span = told("flow", None, now, 1, Said(prompt_messages=messages), **columns, metadata={"six": STEERING})
+
+    async def fill() -> None:
+        async with Writer(path) as writer:
+            assert await writer.ingest([span], 1000, "full") == 0
+
+    asyncio.run(fill())
+    for arguments in (command, ["logs", span.row.unique_id]):
+        result = CliRunner().invoke(main, [*arguments, "--database", str(path)])
+        assert result.exit_code == 0, result.output
+        assert ("one" in result.stdout) or ("two" in result.stdout)
+        assert not any(steering in result.stdout for steering in STEERING if steering not in "[2J31m")
+
+
+def test_json_means_the_same_where_it_says_more(database: Path) -> None:
+    assert json.loads(as_json({"a": STEERING})) == {"a": STEERING}
+    assert as_json("\x9b") == '"\\u009b"'
 
 
 def test_logs_shows_a_span_whole(database: Path) -> None:
