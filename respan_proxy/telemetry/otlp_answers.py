@@ -7,6 +7,7 @@ from typing import Final
 import orjson
 
 from respan_proxy.telemetry.otlp import JSON
+from respan_proxy.telemetry.protobuf_wire import varint
 
 # HTTP status -> google.rpc.Code (googleapis, google/rpc/code.proto).
 _CODES: Final = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 408: 4, 413: 3, 415: 3, 429: 8, 503: 14}
@@ -21,8 +22,8 @@ def success(encoding: str, rejected: int = 0, message: str = "", *, spelled_out:
     if encoding == JSON:
         told = {"partialSuccess": {"rejectedSpans": rejected, "errorMessage": message}} if rejected or message or spelled_out else {}
         return orjson.dumps(told)
-    partial = (b"\x08" + _varint(rejected) if rejected else b"") + _text(2, message)
-    return b"\x0a" + _varint(len(partial)) + partial if partial else b""
+    partial = (b"\x08" + varint(rejected) if rejected else b"") + _text(2, message)
+    return b"\x0a" + varint(len(partial)) + partial if partial else b""
 
 
 def refusal(encoding: str, status: int, message: str) -> bytes:
@@ -30,18 +31,9 @@ def refusal(encoding: str, status: int, message: str) -> bytes:
     code = _CODES.get(status, _INTERNAL)
     if encoding == JSON:
         return orjson.dumps({"code": code, "message": message})
-    return b"\x08" + _varint(code) + _text(2, message)
+    return b"\x08" + varint(code) + _text(2, message)
 
 
 def _text(field: int, text: str) -> bytes:
     data = text.encode("utf-8", "replace")
-    return bytes([field << 3 | 2]) + _varint(len(data)) + data if data else b""
-
-
-def _varint(number: int) -> bytes:
-    found = bytearray()
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
+    return bytes([field << 3 | 2]) + varint(len(data)) + data if data else b""

@@ -79,7 +79,10 @@ def _double(value: Any, key: str, depth: int) -> float | str:
         except ValueError:
             raise _unfit(key, "doubleValue", value, "a number") from None
     if type(number) is int:
-        number = float(number)
+        try:
+            number = float(number)
+        except OverflowError:  # hundreds of digits
+            number = math.inf if number > 0 else -math.inf
     if type(number) is not float:
         raise _unfit(key, "doubleValue", value, "a number")
     return number if math.isfinite(number) else no_number(number)

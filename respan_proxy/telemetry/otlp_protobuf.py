@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 import sys
 from base64 import b64encode
-from collections.abc import Iterator
 from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from respan_proxy.errors import RequestRejected
 from respan_proxy.telemetry.otlp_json_values import no_number
 from respan_proxy.telemetry.otlp_received import MAX_DEPTH, NO_SPAN, SPAN_BYTES, Received, Tally, Unreadable, times
+from respan_proxy.telemetry.protobuf_wire import fields, in_utf8
 from respan_proxy.telemetry.spans import Event, Link, Source, Span
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def read_protobuf(body: bytes) -> Received:
     found = set()
     try:
         resources = []
-        for number, value in _fields(memoryview(body)):
+        for number, value, _ in fields(memoryview(body)):
             found.add(number)
             if number == 1:
                 resources.append(_message(value, "resource_spans"))
@@ -47,8 +47,8 @@ def read_protobuf(body: bytes) -> Received:
         hint = "; it begins as JSON does, which is sent as application/json" if is_json else ""
         raise RequestRejected(f"this is no OTLP in protobuf: {error}{hint}") from None
     if found and 1 not in found:
-        fields = ", ".join(str(number) for number in sorted(found)[:5])
-        raise RequestRejected(f"this is no OTLP of traces: found a protobuf message with the fields {fields}, expected resource_spans (1)")
+        numbers = ", ".join(str(number) for number in sorted(found)[:5])
+        raise RequestRejected(f"this is no OTLP of traces: found a protobuf message with the fields {numbers}, expected resource_spans (1)")
     return tally.received()
 
 
@@ -66,24 +66,24 @@ def _pb2() -> tuple[ModuleType, type[Exception], Any, Any]:
 def _resource(data: memoryview, where: str, tally: Tally) -> None:
     _, _, resource_type, scope_type = _pb2()
     parts: list[memoryview] = []
-    resource = b""
-    for number, value in _fields(data):
+    resource: list[memoryview] = []
+    for number, value, _ in fields(data):
         if number == 1:
-            resource += _message(value, "resource")  # said twice, a message is the sum of both
+            resource.append(_message(value, "resource"))  # said twice, a message is the sum of both
         elif number == 2:
             parts.append(_message(value, "scope_spans"))
-    shared = _shared(resource_type, resource, f"{where}.resource", tally)
+    shared = _shared(resource_type, b"".join(resource), f"{where}.resource", tally)
     attributes = {} if shared is None else _left(shared.attributes, f"{where}.resource", tally)
     for place, part in enumerate(parts):
         here = f"{where}.scopeSpans[{place}]"
         spans: list[memoryview] = []
-        told = b""
-        for number, value in _fields(part):
+        told: list[memoryview] = []
+        for number, value, _ in fields(part):
             if number == 1:
-                told += _message(value, "scope")
+                told.append(_message(value, "scope"))
             elif number == 2:
                 spans.append(_message(value, "spans"))
-        scope = _shared(scope_type, told, f"{here}.scope", tally)
+        scope = _shared(scope_type, b"".join(told), f"{here}.scope", tally)
         if scope is None:
             source = Source(attributes)
         else:
@@ -95,10 +95,21 @@ def _resource(data: memoryview, where: str, tally: Tally) -> None:
 def _shared(kind: Any, data: bytes, where: str, tally: Tally) -> Any:
     """A resource or scope. What cannot be read of it costs no span."""
     try:
-        return kind.FromString(data) if data else None
-    except _pb2()[1] as error:
-        tally.leave_out(where, _why(error))
+        return _parsed(kind, data) if data else None
+    except Unreadable as error:
+        tally.leave_out(where, error)
         return None
+
+
+def _parsed(kind: Any, data: bytes) -> Any:
+    decode_error = _pb2()[1]
+    try:
+        return kind.FromString(data)
+    except decode_error as error:
+        try:
+            return kind.FromString(in_utf8(memoryview(data), kind.DESCRIPTOR))
+        except (decode_error, Unreadable):
+            raise Unreadable(f"found bytes that protobuf cannot read ({error})") from None
 
 
 def _left(pairs: Iterable[KeyValue], where: str, tally: Tally) -> dict[str, Any]:
@@ -110,15 +121,11 @@ def _left(pairs: Iterable[KeyValue], where: str, tally: Tally) -> dict[str, Any]
 
 
 def _read(data: memoryview, source: Source, where: str, tally: Tally) -> None:
-    trace_pb2, decode_error, _, _ = _pb2()
     name = ""
     try:
         if len(data) > SPAN_BYTES:
             raise Unreadable(f"found {len(data)} bytes, expected at most {SPAN_BYTES}")
-        try:
-            given = trace_pb2.Span.FromString(bytes(data))
-        except decode_error as error:
-            raise Unreadable(_why(error)) from None
+        given = _parsed(_pb2()[0].Span, bytes(data))
         name = given.name
         tally.spans.append(_span(given, source))
     except Unreadable as error:
@@ -203,54 +210,6 @@ def _not_too_deep(key: str, depth: int) -> None:
 def _wrong_id(name: str, found: bytes, size: int) -> Unreadable:
     what = "none" if not found else "zeros" if not any(found) and len(found) == size else f"{len(found)} bytes"
     return Unreadable(f"{name}: found {what}, expected {size} bytes")
-
-
-def _why(error: Exception) -> str:
-    return f"found bytes that protobuf cannot read ({error})"
-
-
-# The wire format: https://protobuf.dev/programming-guides/encoding/
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | None]]:
-    """(number, bytes) of each field; None for what is no bytes. `Unreadable` where it breaks off, or is no protobuf."""
-    at, size = 0, len(data)
-    while at < size:
-        tag, at = _varint(data, at)
-        number, form = tag >> 3, tag & 7
-        if not number or number >= 1 << 29:
-            raise Unreadable(f"found a field numbered {number} at byte {at}")
-        value = None
-        match form:
-            case 2:
-                length, at = _varint(data, at)
-                value = data[at : at + length]
-                at += length
-            case 0:
-                _, at = _varint(data, at)
-            case 1:
-                at += 8
-            case 5:
-                at += 4
-            case _:
-                raise Unreadable(f"found a field of form {form} at byte {at}, expected one of 0, 1, 2, 5")
-        if at > size:
-            raise Unreadable(f"found the end of the bytes within field {number}, {at - size} bytes too early")
-        yield number, value
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    found = shift = 0
-    while at < len(data):
-        byte = data[at]
-        at += 1
-        found |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return found, at
-        shift += 7
-        if shift > 63:
-            raise Unreadable(f"found a number of more than 64 bits at byte {at}")
-    raise Unreadable("found the end of the bytes within a number")
 
 
 def _message(value: memoryview | None, name: str) -> memoryview:

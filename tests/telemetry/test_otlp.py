@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as PbSpan
 
 from respan_proxy.errors import RequestRejected
@@ -238,7 +239,7 @@ def test_a_bad_span_in_protobuf_is_counted_and_named_and_the_others_are_kept() -
 
 def test_a_span_of_no_protobuf_is_counted_and_the_others_are_kept() -> None:
     good = PbSpan(trace_id=bytes(15) + b"1", span_id=b"12345678", start_time_unix_nano=1).SerializeToString()
-    broken = b"\x2a\x02\xff\xfe"  # a name that is no UTF-8
+    broken = b"\x2a\x05name"  # a name of five bytes that has four
     body = field(1, field(2, field(2, good) + field(2, broken) + field(2, good)))
     received = read(body, PROTOBUF)
     assert (len(received.spans), received.rejected) == (2, 1)
@@ -408,6 +409,48 @@ def test_half_a_surrogate_pair_costs_one_character() -> None:
 def test_bytes_that_are_no_utf8_cost_one_character() -> None:
     body = orjson.dumps(request(span(name="@"))).replace(b"@", b"a\xffb")
     assert read(body, JSON).spans[0].name == "a\ufffdb"
+
+
+def test_bytes_that_are_no_utf8_cost_one_character_in_protobuf_too() -> None:
+    """Programs that cut texts at so many bytes send half a character, and protobuf's own reader would refuse the whole span for it."""
+    whole = ExportTraceServiceRequest()
+    resource = whole.resource_spans.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = "app-@"
+    one = resource.scope_spans.add().spans.add(trace_id=b"\xff" * 16, span_id=b"\xfe" * 8, start_time_unix_nano=1, name="name-@")
+    one.attributes.add(key="key-@").value.kvlist_value.values.add(key="in").value.string_value = "text-@" * 40
+    one.attributes.add(key="bytes").value.bytes_value = b"\xff"
+    one.events.add(name="event-@", time_unix_nano=3)
+    received = read(whole.SerializeToString().replace(b"@", b"\xff"), PROTOBUF)
+    assert (received.rejected, received.message) == (0, "")
+    [read_back] = received.spans
+    assert (read_back.trace_id, read_back.span_id, read_back.name) == ("ff" * 16, "fe" * 8, "name-\ufffd")
+    assert read_back.attributes == {"key-\ufffd": {"in": "text-\ufffd" * 40}, "bytes": "/w=="}
+    assert read_back.events[0].name == "event-\ufffd"
+    assert read_back.source.resource == {"service.name": "app-\ufffd"}
+
+
+def test_a_group_is_passed_over_wherever_it_stands() -> None:
+    """Nobody writes them any more; protobuf's own readers pass over those that they do not know."""
+    group = b"\xa3\x06" + field(1, b"x") + b"\xa4\x06"
+    good = PbSpan(trace_id=bytes(15) + b"1", span_id=b"12345678", start_time_unix_nano=1).SerializeToString()
+    body = group + field(1, group + field(2, group + field(2, good + group) + group) + group) + group
+    assert len(read(body, PROTOBUF).spans) == 1
+    for broken in (b"\xa3\x06", b"\xa4\x06", b"\xa3\x06\xac\x06", b"\xa3\x06" * 200 + b"\xa4\x06" * 200):
+        assert refused(broken + body, PROTOBUF).status == 400
+
+
+def test_a_resource_said_in_several_parts_is_the_sum_of_them() -> None:
+    """As protobuf has it of any message that is said twice."""
+    parts = [Resource(attributes=[KeyValue(key=f"k{n}", value=AnyValue(int_value=n))]).SerializeToString() for n in range(3)]
+    good = PbSpan(trace_id=bytes(15) + b"1", span_id=b"12345678", start_time_unix_nano=1).SerializeToString()
+    body = b"".join(field(1, part) for part in parts) + field(2, field(2, good))
+    assert read(field(1, body), PROTOBUF).spans[0].source.resource == {"k0": 0, "k1": 1, "k2": 2}
+
+
+@pytest.mark.parametrize(("digits", "held"), [("9" * 400, "Infinity"), ("-" + "9" * 400, "-Infinity")])
+def test_a_number_of_hundreds_of_digits_is_infinite(digits: str, held: str) -> None:
+    body = orjson.dumps(request(span(attributes=said(a={"doubleValue": 17})))).replace(b"17", digits.encode())
+    assert read(body, JSON).spans[0].attributes == {"a": held}
 
 
 @pytest.mark.parametrize(("number", "held"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")])
