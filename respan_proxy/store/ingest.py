@@ -24,6 +24,7 @@ from respan_proxy.respan.spans import COLUMNS, Row, Shape, bind, mended, storabl
 from respan_proxy.store import linking, span_content
 from respan_proxy.store.knot import AMONG, Span, as_json, heard, likenesses, untie
 from respan_proxy.store.transaction import OF_A_ROW, transaction, upsert
+from respan_proxy.telemetry.quoting import unquoted
 from respan_proxy.telemetry.spans import Told, row_id
 
 if sys.version_info >= (3, 14):
@@ -211,6 +212,8 @@ class Ingest:
         if row.timestamp is None:
             row.timestamp = row.start_time = row.start_time or self._clock()  # lists are sorted by it
         is_kept = content == "full" or (content == "errors" and row.status == "failed")
+        if not is_kept and row.metadata:
+            row.metadata = unquoted(row.metadata, told.raw.get("attributes") or ()) or None
         shape, bound = bind(row, content=is_kept)
         facts = {_NAMES[index]: value for index, value in zip(shape, bound, strict=True)}
         said = {

@@ -16,6 +16,7 @@ from respan_proxy.respan.spans import BY_NAME, COLUMNS, Row
 from respan_proxy.store.knot import AMONG, Knot, as_json, likenesses, untie
 from respan_proxy.store.transaction import upsert
 from respan_proxy.telemetry.linking import LINKED, REACH_S, SLACK_S, merged, usage
+from respan_proxy.telemetry.quoting import unquoted
 
 _LINKED = frozenset(LINKED)
 _INDEX = {name: index for index, name in enumerate(BY_NAME)}
@@ -27,7 +28,6 @@ _KEEP_OWN = (
 )
 _ALIKE = "SELECT 1 FROM span WHERE likeness = ? AND ended_at BETWEEN ? AND ? LIMIT 1"
 _WRITE_CALL = f"UPDATE log SET {', '.join(f'{name} = ?' for name in LINKED)} WHERE unique_id = ?"
-_FORGET_CONTENT = f"facts = json_remove(facts, {', '.join(repr('$.' + name) for name in _CONTENT_COLUMNS)}), enc = NULL, data = NULL"
 
 
 def tie(connection: sqlite3.Connection, knot: Knot) -> tuple[set[str], set[str]]:
@@ -43,10 +43,9 @@ def tie(connection: sqlite3.Connection, knot: Knot) -> tuple[set[str], set[str]]
                 forbidden.add(found.span.id)
     appeared = _move_spans(connection, knot, placed)
     changed |= appeared
-    stored = [(own_id,) for own_id in forbidden if knot.spans[own_id].is_stored]
-    if stored:
-        connection.executemany(f"UPDATE span SET {_FORGET_CONTENT} WHERE own_id = ? AND enc IS NOT NULL", stored)
-    facts = {own_id: span.facts for own_id, span in knot.spans.items()}
+    facts = {own_id: without_content(span.facts) if own_id in forbidden else span.facts for own_id, span in knot.spans.items()}
+    if stored := [(orjson.dumps(facts[own_id]).decode(), own_id) for own_id in forbidden if knot.spans[own_id].is_stored]:
+        connection.executemany("UPDATE span SET facts = ?, enc = NULL, data = NULL WHERE own_id = ? AND enc IS NOT NULL", stored)
     fresh: list[tuple[Any, ...]] = []
     left: list[tuple[str]] = []
     moved: list[tuple[Any, ...]] = []
@@ -122,7 +121,10 @@ def _move_spans(connection: sqlite3.Connection, knot: Knot, placed: Mapping[str,
 
 def without_content(facts: Mapping[str, Any]) -> dict[str, Any]:
     """A span's columns without what may quote the conversation."""
-    return {name: value for name, value in facts.items() if name not in _CONTENT_COLUMNS}
+    kept = {name: value for name, value in facts.items() if name not in _CONTENT_COLUMNS}
+    if metadata := kept.get("metadata"):
+        kept["metadata"] = orjson.dumps(unquoted(orjson.loads(metadata))).decode()
+    return kept
 
 
 def write_row(connection: sqlite3.Connection, facts: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What of a span quotes the conversation, and the span without it.
+"""What of a span quotes the conversation, and the span and its row's metadata without it.
 
 Attributes of apps have names of their own, so that a list of known ones is not enough: a text under a name with a word like "input" or
 "prompt" in it stays here. Numbers and booleans (token counts, flags) always go.
@@ -7,7 +7,7 @@ Attributes of apps have names of their own, so that a list of known ones is not 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
@@ -54,6 +54,16 @@ def without_content(span: Span) -> Span:
         links=[replace(link, attributes=_harmless(link.attributes)) for link in span.links],
         status_message="",
     )
+
+
+def unquoted(metadata: Mapping[str, Any], attributes: Container[str] = ()) -> dict[str, Any]:
+    """A row's metadata without the texts and lists of attributes that may quote, which no column took. What the user said under a name of
+    his own stays: names of attributes are those in `attributes`, and those with a dot in them."""
+    return {
+        name: value
+        for name, value in metadata.items()
+        if isinstance(value, int | float) or not ("." in name or name in attributes) or not may_quote(name)
+    }
 
 
 def _harmless(attributes: Mapping[str, Any]) -> dict[str, Any]:

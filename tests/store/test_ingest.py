@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -99,6 +100,35 @@ async def test_without_content_a_span_brings_neither_what_was_said_nor_its_attri
             ("s1", None, 1),
             ("s2", CANARY, 0),
         ]
+
+
+QUOTING = {"retrieval.documents.0.document.content": CANARY, "my.question": [CANARY], "my.question.tokens": 7, "http.route": "/v1/messages"}
+
+
+@pytest.mark.parametrize(("content", "status"), [("none", "failed"), ("errors", "success")])
+async def test_without_content_no_attribute_that_may_quote_is_metadata_and_what_the_user_said_is(
+    path: Path, content: Literal["errors", "none"], status: Any
+) -> None:
+    async with writing(path) as writer:
+        attributes = {**QUOTING, "question": CANARY, "respan.metadata": "{}"}
+        metadata = {**QUOTING, "question": CANARY, "query": "the user's own"}
+        await writer.ingest([told("s", raw={"attributes": attributes}, metadata=metadata, status=status)], 1000, content)
+        kept = '{"my.question.tokens":7,"http.route":"/v1/messages","query":"the user\'s own"}'
+        assert read(path, "SELECT log.metadata, instr(facts, 'canary') FROM log JOIN span USING (unique_id)") == [(kept, 0)]
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["span-first", "call-first"])
+async def test_a_call_that_may_not_be_logged_learns_no_quoting_attribute_of_its_span(path: Path, is_first: bool) -> None:
+    async with writing(path) as writer:
+        span = told("llm", claim=Claim(log_id="c".ljust(32, "0")), metadata=QUOTING | {"plan": "pro"})
+        if is_first:
+            await writer.ingest([span], 1000, "full")
+        writer.finish(call("c", disable_log=True), None)
+        if not is_first:
+            await writer.ingest([span], 1000, "full")
+        assert await writer.barrier(30)
+        kept = '{"my.question.tokens":7,"http.route":"/v1/messages","plan":"pro"}'
+        assert read(path, "SELECT log.metadata, instr(facts, 'canary') FROM log JOIN span USING (unique_id)") == [(kept, 0)]
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["span-first", "call-first"])
