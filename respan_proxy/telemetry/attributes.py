@@ -88,6 +88,12 @@ def parsed(value: Any) -> Any:
     return value if isinstance(value, list | dict) and value else None
 
 
+def parsed_all(value: Any) -> Any:
+    """A list or an object, and of a list whose members are JSON texts what they say."""
+    found = parsed(value)
+    return [said if (said := parsed(item)) is not None else item for item in found] if isinstance(found, list) else found
+
+
 def _is_shallow(value: Any) -> bool:
     """Whether what JSON made of a text can be written as JSON again: orjson reads 1024 levels and writes 254."""
     level = [value]
@@ -188,9 +194,14 @@ FACTS: Final[tuple[Fact, ...]] = (
         "traceloop.span.kind",
     ),
     _fact("log_method", text, "respan.entity.log_method"),
-    _fact("model", text, "model", "gen_ai.response.model", "gen_ai.request.model", "model_name", "llm.model_name", "embedding.model_name"),
-    _fact("request_model", text, "gen_ai.request.model"),
-    _fact("provider_id", text, "gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
+    _fact(
+        "model",
+        text,
+        *("model", "gen_ai.response.model", "gen_ai.request.model", "model_name", "llm.model_name", "embedding.model_name"),
+        *("llm.response.model", "llm.request.model"),  # traceloop, before it took up the names of the conventions
+    ),
+    _fact("request_model", text, "gen_ai.request.model", "llm.request.model"),
+    _fact("provider_id", text, "gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "llm.vendor"),
     _fact("span_workflow_name", text, "traceloop.workflow.name"),
     _fact("entity_name", text, "traceloop.entity.name", "gen_ai.tool.name", "gen_ai.agent.name", "agent_name", "agent.name", "tool.name"),
     _fact("span_path", text, "traceloop.entity.path"),
@@ -203,6 +214,7 @@ FACTS: Final[tuple[Fact, ...]] = (
         "gen_ai.usage.prompt_tokens",
         "gen_ai.usage.input_tokens",
         "llm.token_count.prompt",
+        "llm.usage.prompt_tokens",
     ),
     _fact(
         "completion_tokens",
@@ -211,6 +223,7 @@ FACTS: Final[tuple[Fact, ...]] = (
         "gen_ai.usage.completion_tokens",
         "gen_ai.usage.output_tokens",
         "llm.token_count.completion",
+        "llm.usage.completion_tokens",
     ),
     _fact(
         "total_request_tokens",
@@ -227,6 +240,9 @@ FACTS: Final[tuple[Fact, ...]] = (
         "gen_ai.usage.cache_read_input_tokens",
         "gen_ai.usage.cache_read.input_tokens",
         "llm.token_count.prompt_details.cache_read",
+        "gen_ai.usage.details.cache_read_tokens",
+        "ai.usage.cachedInputTokens",
+        "ai.usage.inputTokenDetails.cacheReadTokens",
     ),
     _fact(
         "prompt_cache_creation_tokens",
@@ -236,6 +252,8 @@ FACTS: Final[tuple[Fact, ...]] = (
         "gen_ai.usage.cache_write.input_tokens",
         "gen_ai.usage.cache_creation.input_tokens",
         "llm.token_count.prompt_details.cache_write",
+        "gen_ai.usage.details.cache_write_tokens",
+        "ai.usage.inputTokenDetails.cacheWriteTokens",
     ),
     _fact(
         "reasoning_tokens",
@@ -245,8 +263,10 @@ FACTS: Final[tuple[Fact, ...]] = (
         "gen_ai.usage.reasoning_tokens",
         "gen_ai.usage.reasoning.output_tokens",
         "llm.token_count.completion_details.reasoning",
+        "gen_ai.usage.details.reasoning_tokens",
+        "ai.usage.reasoningTokens",
     ),
-    _fact("cost", number, "cost", "llm.cost.total"),
+    _fact("cost", number, "cost", "llm.cost.total", "gen_ai.usage.cost", "operation.cost"),
     _fact("stream", flag, "gen_ai.is_streaming", "llm.is_streaming", "gen_ai.request.stream"),
     _fact(
         "time_to_first_token",
@@ -255,6 +275,7 @@ FACTS: Final[tuple[Fact, ...]] = (
         "gen_ai.response.time_to_first_chunk",
         "gen_ai.server.time_to_first_token",
     ),
+    _fact("first_token_ms", number, "ai.response.msToFirstChunk"),
     _fact("temperature", number, "gen_ai.request.temperature"),
     _fact("top_p", number, "gen_ai.request.top_p"),
     _fact("max_tokens", count, "gen_ai.request.max_tokens"),
@@ -288,6 +309,7 @@ FACTS: Final[tuple[Fact, ...]] = (
     ),
     _fact("trace_group_identifier", identifier, "respan.trace.trace_group_identifier", "respan.trace_group.id"),
     _fact("custom_identifier", identifier, "respan.span_params.custom_identifier"),
+    _fact("group_identifier", identifier, "respan.span_params.group_identifier"),
     _fact("evaluation_identifier", identifier, "respan.evaluation_params.evaluation_identifier"),
     _fact("properties", mapping, "respan.properties"),
     _fact("environment_tag", text, "respan.environment"),
@@ -323,7 +345,7 @@ FACTS: Final[tuple[Fact, ...]] = (
         "ai.toolCall.result",
         "gen_ai.completion",
     ),
-    _fact("tools", parsed, "llm.request.functions", "gen_ai.tool.definitions", "respan.span.tools", "tools"),
+    _fact("tools", parsed_all, "llm.request.functions", "gen_ai.tool.definitions", "respan.span.tools", "tools", "ai.prompt.tools"),
     _fact("tool_calls", parsed, "respan.span.tool_calls", "tool_calls", "ai.response.toolCalls"),
 )
 
@@ -354,7 +376,8 @@ class Place:
 
 
 _FAMILY = re.compile(
-    r"(gen_ai\.prompt|gen_ai\.completion|llm\.request\.functions|llm\.input_messages|llm\.output_messages)\.(\d{1,6})(?:\.(.+))?"
+    r"(gen_ai\.prompt|gen_ai\.completion|llm\.request\.functions|llm\.input_messages|llm\.output_messages"
+    r"|llm\.tools|llm\.prompts|llm\.completions)\.(\d{1,6})(?:\.(.+))?"
 )
 _NUMBER = re.compile(r"[0-9]{1,6}")
 # The user's own names, as they were before an SDK put its own in front.

@@ -21,8 +21,8 @@ Listed = dict[int, Numbered]
 
 Message = dict[str, Any]
 
-_PROMPTS: Final = ("gen_ai.prompt", "llm.input_messages")
-_COMPLETIONS: Final = ("gen_ai.completion", "llm.output_messages")
+_PROMPTS: Final = ("gen_ai.prompt", "llm.input_messages", "llm.prompts")
+_COMPLETIONS: Final = ("gen_ai.completion", "llm.output_messages", "llm.completions")
 _EVENT_ROLES: Final[Mapping[str, str]] = {
     "gen_ai.system.message": "system",
     "gen_ai.user.message": "user",
@@ -36,6 +36,9 @@ _MESSAGE: Final = frozenset(
 )
 _SIMPLE: Final = frozenset({"role", "name", "tool_call_id", "finish_reason", "refusal", "reasoning_content"})
 
+# As input or output of a call that failed: results of a batch have them.
+_NOTHING: Final = frozenset({"", "[]", "{}", "null"})
+
 
 def collect(families: dict[str, Listed], family: Family, value: Any) -> None:
     families.setdefault(family.name, {}).setdefault(family.index, {})[family] = value
@@ -47,7 +50,8 @@ def prompts(
     """What was asked. The plain input of a span that calls no model is no message."""
     for name in _PROMPTS:
         if listed := families.get(name):
-            return _instructed(found, [{"role": "user", **_numbered(listed[index])} for index in sorted(listed)])
+            numbered = [{"role": "user", **_numbered(listed[index])} for index in sorted(listed)]
+            return _instructed(found, _named(numbered, asked(found.get("input"))))
     if messages := _of_parts(found.get("input_messages")):
         return _instructed(found, messages)
     if messages := [_of_event(event) for event in events if event.name in _EVENT_ROLES and event.name != "gen_ai.choice"]:
@@ -57,6 +61,15 @@ def prompts(
             if told := asked(found.get(name)):
                 return _instructed(found, told)
     return None
+
+
+def _named(numbered: list[Message], whole: list[Message] | None) -> list[Message]:
+    """Respan's numbered messages of agents say not which call a tool answers; its input, the same messages as JSON, does."""
+    if whole is not None and len(whole) == len(numbered):
+        for message, other in zip(numbered, whole, strict=True):
+            if message["role"] == other.get("role") == "tool" and "tool_call_id" in other:
+                message.setdefault("tool_call_id", other["tool_call_id"])
+    return numbered
 
 
 def completions(
@@ -92,6 +105,8 @@ def tools(found: Mapping[str, Any], families: Mapping[str, Listed]) -> Any:
                 function["parameters"] = parameters
             functions.append({"type": "function", "function": function})
         return functions
+    if listed := families.get("llm.tools"):  # OpenInference: `tool.json_schema` is the whole tool
+        return [parsed(value) or value for index in sorted(listed) for value in listed[index].values()]
     return found.get("tools")
 
 
@@ -274,7 +289,7 @@ def asked(value: Any) -> list[Message] | None:
     if isinstance(read, list):
         is_talk = bool(read) and all(isinstance(item, dict) and ("role" in item or "type" in item) for item in read)
         return _of_parts(read) if is_talk else None
-    return [{"role": "user", "content": value}] if isinstance(value, str) else None
+    return [{"role": "user", "content": value}] if isinstance(value, str) and value not in _NOTHING else None
 
 
 def answered(value: Any) -> list[Message] | None:
@@ -301,7 +316,7 @@ def answered(value: Any) -> list[Message] | None:
             return [folded({"role": "assistant", "content": blocks})]
         case dict() | list():
             return None
-    return [{"role": "assistant", "content": value}] if isinstance(value, str) else None
+    return [{"role": "assistant", "content": value}] if isinstance(value, str) and value not in _NOTHING else None
 
 
 def folded(message: Message) -> Message:

@@ -23,7 +23,7 @@ from respan_proxy.telemetry import messages
 from respan_proxy.telemetry.attributes import LOG_TYPES, count, flag, identifier, mapping, number, parsed, status, text
 from respan_proxy.telemetry.masking import cleaned, cleaned_error
 from respan_proxy.telemetry.spans import Claim, Said, Told, row_id
-from respan_proxy.telemetry.usage import count_cached, estimate_usage, fill_cost, seller
+from respan_proxy.telemetry.usage import count_cached, estimate_usage, fill_cost, fill_pace, seller
 from respan_proxy.wire.secrets import MASK
 
 MAX_ID_CHARS: Final = 128
@@ -190,6 +190,7 @@ def read(log: Any, caller: Caller, now: float, fresh_id: str, *, log_method: str
         row.has_tool_calls = bool(said.tool_calls)
     _fill_usage(row, given)
     estimate_usage(row, said)
+    fill_pace(row)
     cost = member(given, "cost", number, "US dollars")
     prices = {name: member(given, name, number, "US dollars per million tokens") for name in ("prompt_unit_price", "completion_unit_price")}
     fill_cost(row, cost, {name: price for name, price in prices.items() if price is not None})

@@ -18,6 +18,9 @@ from respan_proxy.telemetry.spans import Said
 _WRITTEN: Final = frozenset({"chat", "completion", "text", "response", "generation"})
 ESTIMATED: Final = "estimated token usage"
 
+# Tokens that came within less tell nothing of a pace (handlers/row.py).
+_SHORTEST_WRITING_S: Final = 0.001
+
 # Where a cost comes from that the app told itself.
 TOLD: Final = "span"
 
@@ -65,6 +68,18 @@ def estimate_usage(row: Row, said: Said) -> None:
     row.total_request_tokens = row.prompt_tokens + row.completion_tokens
     row.usage_estimated, row.status = True, "warning"
     row.warnings = ESTIMATED if row.warnings is None else f"{row.warnings}, {ESTIMATED}"
+
+
+def fill_pace(row: Row) -> None:
+    """Of a generation that told its tokens and how long it took: how many it wrote a second, of a stream from its first words on."""
+    if row.tokens_per_second is not None or row.log_type not in _WRITTEN or row.status == "failed" or not row.completion_tokens:
+        return
+    whole_s = row.latency or 0.0
+    writing_s = whole_s - (row.time_to_first_token or 0.0) if row.stream else whole_s
+    if writing_s < _SHORTEST_WRITING_S:
+        writing_s = whole_s
+    if writing_s >= _SHORTEST_WRITING_S:
+        row.tokens_per_second = row.completion_tokens / writing_s
 
 
 def fill_cost(row: Row, told_usd: float | None, prices: Mapping[str, Any] = NOTHING) -> None:

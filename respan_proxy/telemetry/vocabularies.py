@@ -13,7 +13,7 @@ from respan_proxy.telemetry import messages
 from respan_proxy.telemetry.attributes import count, number, place, text
 from respan_proxy.telemetry.masking import cleaned, cleaned_error
 from respan_proxy.telemetry.spans import Claim, Event, Link, Said, Source, Span, Told, row_id
-from respan_proxy.telemetry.usage import count_cached, estimate_usage, fill_cost
+from respan_proxy.telemetry.usage import count_cached, estimate_usage, fill_cost, fill_pace
 
 # The client library of Anthropic traces itself since 2.0; the id of its span goes to the gateway as `traceparent`.
 NATIVE_SCOPE: Final = "com.anthropic.sdk.python"
@@ -83,6 +83,8 @@ def tell(span: Span, caller: Caller) -> Told:
     row.log_type = told_type
     row.log_method = row.log_method or "tracing_integration"
     row.model = row.model or row.request_model
+    if row.time_to_first_token is None and (first_ms := found.get("first_token_ms")) is not None:
+        row.time_to_first_token = first_ms / 1000
     _fill_parameters(row, found)
     _fill_times(row, span)
     _fill_prompt(row, found)
@@ -95,6 +97,7 @@ def tell(span: Span, caller: Caller) -> Told:
     count_cached(row, uncached=source.scope_name.startswith(_UNCACHED_SCOPES))
     if "log_id" not in found:
         estimate_usage(row, said)
+    fill_pace(row)
     fill_cost(row, found.get("cost"))
     claim = Claim(
         log_id=found.get("log_id"),

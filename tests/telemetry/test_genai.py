@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from respan_proxy.config.exports import PassedContent, Vocabulary
 from respan_proxy.exchange import Caller
 from respan_proxy.respan.spans import NANO, Row
+from respan_proxy.telemetry import genai
+from respan_proxy.telemetry.attributes import FACTS
 from respan_proxy.telemetry.genai import span_of
 from respan_proxy.telemetry.genai_messages import input_messages, output_messages, tool_definitions
 from respan_proxy.telemetry.quoting import may_quote
@@ -382,3 +384,8 @@ def test_no_conversation_stops_a_span(said: list[Any]) -> None:
         for message in json.loads(span.attributes.get(name, "[]")):
             assert isinstance(message["role"], str)
             assert all(isinstance(part["type"], str) for part in message["parts"])
+
+
+def test_what_is_passed_on_of_a_column_is_read_back_into_it() -> None:
+    names = {fact.column: fact.names for fact in FACTS}
+    assert [(name, column) for name, column in (*genai._OF_MODELS, *genai._OF_ALL) if name not in names[column]] == []

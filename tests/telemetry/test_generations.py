@@ -118,8 +118,23 @@ OPENINFERENCE = {
     "tag.tags": ["a", "b"],
 }
 
+# Until 2024; its JavaScript packages for longer.
+OLD_TRACELOOP = {
+    **{
+        name.replace("gen_ai.prompt.", "llm.prompts.").replace("gen_ai.completion.", "llm.completions."): value
+        for name, value in TRACELOOP.items()
+        if not name.startswith(("gen_ai.request", "gen_ai.response", "gen_ai.usage.p", "gen_ai.usage.comp", "gen_ai.system"))
+    },
+    "llm.vendor": "openai",
+    "llm.request.model": "gpt-4.1-nano",
+    "llm.response.model": "gpt-4.1-nano-2025-04-14",
+    "llm.usage.prompt_tokens": 100,
+    "llm.usage.completion_tokens": 10,
+}
+
 TOLD = {
     "traceloop": of(TRACELOOP),
+    "traceloop, at first": of(OLD_TRACELOOP),
     "1.28, messages as events": of(WITH_EVENTS, events=EVENTS),
     "1.37, messages as values": of({**PROVIDER, **MESSAGES}),
     "1.37, messages as JSON": of({**PROVIDER, **{name: text(value) for name, value in MESSAGES.items()}}),
@@ -238,6 +253,55 @@ def test_the_vercel_sdks_inner_span_is_the_call_and_the_outer_one_is_not() -> No
     assert inner.row.cost == 9 * 100 + 400
     assert inner.said.completion_messages == [{"role": "assistant", "content": None, "tool_calls": [CALL]}]
     assert inner.row.metadata == {"plan": "pro"}
+
+
+def test_the_vercel_sdks_first_chunk_tools_and_details_of_usage_are_in_their_columns() -> None:
+    told = of(
+        {
+            "ai.operationId": "ai.streamText.doStream",
+            "gen_ai.request.model": "gpt-4.1-nano",
+            "gen_ai.usage.input_tokens": 9,
+            "gen_ai.usage.output_tokens": 4,
+            "ai.usage.cachedInputTokens": 5,
+            "ai.usage.reasoningTokens": 2,
+            "ai.response.msToFirstChunk": 250.5,
+            "ai.prompt.tools": [text({"type": "function", "name": "weather", "parameters": {}})],
+        }
+    )
+    assert told.row.time_to_first_token == 0.2505
+    assert (told.row.prompt_cache_hit_tokens, told.row.reasoning_tokens) == (5, 2)
+    assert told.said.tools == [{"type": "function", "name": "weather", "parameters": {}}]
+
+
+def test_tools_that_openinference_numbers_are_tools() -> None:
+    tools = [{"type": "function", "function": {"name": name}} for name in ("weather", "news")]
+    told = of({f"llm.tools.{place}.tool.json_schema": text(tool) for place, tool in enumerate(tools)} | {"openinference.span.kind": "LLM"})
+    assert told.said.tools == tools
+    assert told.row.metadata is None
+
+
+@pytest.mark.parametrize("name", ["cost", "llm.cost.total", "gen_ai.usage.cost", "operation.cost"])
+def test_what_the_app_says_it_cost_counts(name: str) -> None:
+    row = of({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4.1-nano", name: 0.25}).row
+    assert (row.cost, row.cost_source) == (250_000_000, "span")
+
+
+@pytest.mark.parametrize("nothing", ["[]", "{}", "null", ""])
+def test_an_empty_input_or_output_is_no_message(nothing: str) -> None:
+    """Results of a batch that failed have both."""
+    told = of({"llm.request.type": "chat", "traceloop.entity.input": nothing, "traceloop.entity.output": nothing})
+    assert told.said.prompt_messages is told.said.completion_messages is told.row.has_tool_calls is None
+
+
+def test_a_generation_has_its_pace_of_a_stream_from_the_first_words_on() -> None:
+    said = {"llm.request.type": "chat", "gen_ai.usage.output_tokens": 60}
+    first = {"gen_ai.response.time_to_first_chunk": 0.4, "gen_ai.is_streaming": True}
+    assert of(said).row.tokens_per_second == pytest.approx(60)  # the span takes a second
+    assert of(said | first).row.tokens_per_second == pytest.approx(100)
+    assert of(said | first | {"gen_ai.response.time_to_first_chunk": 7.0}).row.tokens_per_second == pytest.approx(60)
+    assert of(said, end_ns=1_700_000_000_000_000_000).row.tokens_per_second is None
+    assert of(said | {"llm.request.type": "embedding"}).row.tokens_per_second is None
+    assert of(said, status=2).row.tokens_per_second is None
 
 
 # Parts of messages.

@@ -141,12 +141,19 @@ def test_results_of_a_batch_that_end_before_they_start_are_moments() -> None:
         assert result.row.latency is not None and result.row.latency >= 0
     failed = results[2].row
     assert (failed.status, failed.status_code, failed.error_message, failed.model, failed.cost) == ("failed", 400, "HTTP 400", None, None)
+    assert results[2].said.completion_messages is results[2].said.prompt_messages is None  # its SDK says [] and {}
 
 
 def test_results_of_a_batch_are_chats_with_a_cost_though_they_name_no_provider() -> None:
     result = next(one for one in told("batch_traceid") if one.row.model)
     assert (result.row.log_type, result.row.provider_id, result.row.cost) == ("chat", None, 20 * 100 + 9 * 400)
     assert result.said.completion_messages == [{"role": "assistant", "content": "answer 0"}]
+
+
+def test_what_an_agents_tool_answered_names_the_call_that_it_answers() -> None:
+    answers = [message for one in told("agents_otel") for message in one.said.prompt_messages or () if message["role"] == "tool"]
+    assert len(answers) >= 2
+    assert {message["tool_call_id"] for message in answers} == {"call_abc"}
 
 
 def test_agents_tokens_are_those_of_their_calls_alone() -> None:
