@@ -13,6 +13,7 @@ import click
 
 from respan_proxy.cli.settings import Command
 from respan_proxy.errors import ProxyError
+from respan_proxy.wire.trace_context import as_id
 
 if TYPE_CHECKING:
     pass
@@ -70,7 +71,7 @@ async def only_one(
 
     `ProxyError` when there is none, or more than one.
     """
-    if (found := await get(given)) is not None:
+    if (found := await get(as_id(given))) is not None:
         return found
     begins = {"filters": {field: {"operator": "startswith", "value": given}}, "start_time": 0, "page_size": 2}
     ids, total = await beginning(begins)

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 from respan_proxy.errors import RequestRejected
 from respan_proxy.respan.spans import BY_NAME, COLUMNS, NANO, ColumnKind
+from respan_proxy.wire.trace_context import as_id
 
 Operator = Literal[
     "in",
@@ -295,6 +296,9 @@ _KIND_WORDS: Mapping[ColumnKind, str] = {
 }
 
 
+_IDS: Final = frozenset({"unique_id", "trace_unique_id", "span_unique_id", "span_parent_id", "root_span_unique_id"})
+
+
 def _value(field: Field, value: Any, name: str, operator: Operator) -> str | int | float:
     try:
         match field.kind:
@@ -315,7 +319,7 @@ def _value(field: Field, value: Any, name: str, operator: Operator) -> str | int
             case "json" if operator in ("lt", "lte", "gt", "gte"):
                 return float(value)
             case _ if isinstance(value, str):
-                return value
+                return as_id(value) if field.name in _IDS and operator in ("in", "not_in") else value
             case _ if isinstance(value, bool):
                 return "true" if value else "false"
             case _ if isinstance(value, int | float):
@@ -367,7 +371,7 @@ def _sort(said: Any, listed: Listed) -> tuple[Field, bool]:
 def _count(plain: Mapping[str, Any], name: str, default: int) -> int:
     value = plain.get(name, default)
     try:
-        number = int(value)
+        number = 0 if isinstance(value, bool | float) else int(value)
     except (TypeError, ValueError):
         number = 0
     if not 1 <= number < 2**31:

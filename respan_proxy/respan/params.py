@@ -19,6 +19,7 @@ from respan_proxy.frozen import frozen
 from respan_proxy.respan.endpoints import ANTHROPIC, RESPONSES, Endpoint
 from respan_proxy.wire.headers import may_travel
 from respan_proxy.wire.json_edit import UNREAD
+from respan_proxy.wire.trace_context import as_id
 
 Precedence = Literal["respan_params", "top_level"]
 """`respan_params`: respan_params > header > top level. `top_level`: top level > respan_params > header."""
@@ -44,6 +45,11 @@ def _text(value: Any) -> str | None:
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _id(value: Any) -> str | None:
+    found = _text(value)
+    return None if found is None else as_id(found)
 
 
 def _flag(value: Any) -> bool | None:
@@ -89,10 +95,7 @@ _TYPES: Final[Mapping[str, tuple[_Reader, str]]] = {
             "evaluation_identifier",
             "span_name",
             "span_workflow_name",
-            "span_unique_id",
-            "span_parent_id",
             "span_path",
-            "trace_unique_id",
             "trace_name",
             "note",
             "category",
@@ -103,6 +106,7 @@ _TYPES: Final[Mapping[str, tuple[_Reader, str]]] = {
         ),
         (_text, "a string"),
     ),
+    **dict.fromkeys(("trace_unique_id", "span_unique_id", "span_parent_id"), (_id, "a string")),
     **dict.fromkeys(
         ("request_breakdown", "disable_log", "cache_enabled", "disable_fallback", "positive_feedback", "is_test"), (_flag, "true or false")
     ),

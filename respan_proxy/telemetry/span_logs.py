@@ -25,6 +25,7 @@ from respan_proxy.telemetry.masking import cleaned, cleaned_error
 from respan_proxy.telemetry.spans import Claim, Said, Told, row_id
 from respan_proxy.telemetry.usage import count_cached, estimate_usage, fill_cost, fill_pace, seller
 from respan_proxy.wire.secrets import MASK
+from respan_proxy.wire.trace_context import as_id
 
 MAX_ID_CHARS: Final = 128
 _SHOWN_CHARS: Final = 60
@@ -54,7 +55,7 @@ def _id(value: Any) -> str | None:
     found = text(value)
     if found is None or len(found) > MAX_ID_CHARS:
         return None
-    return found.lower() if len(found) in (16, 32) and all(char in "0123456789abcdefABCDEF" for char in found) else found
+    return as_id(found)
 
 
 def _warnings(value: Any) -> str | None:

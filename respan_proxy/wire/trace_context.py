@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TypeGuard
 
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_HEX: Final = re.compile(r"[0-9A-Fa-f]{16}(?:[0-9A-Fa-f]{16})?")
 _NOTHING: Final = re.compile(r"0*")
 SAMPLED: Final = 1
 
@@ -40,3 +41,8 @@ def read_traceparent(header: str | None) -> TraceContext | None:
 def is_id(text: str | None, digits: int) -> TypeGuard[str]:
     """Whether `text` is an id of a trace (32 digits) or a span (16)."""
     return text is not None and re.fullmatch(f"[0-9a-f]{{{digits}}}", text) is not None and _NOTHING.fullmatch(text) is None
+
+
+def as_id(text: str) -> str:
+    """An id as rows have it: hex digits of a trace or a span are lower-case. Ids that people made up stay as they are."""
+    return text.lower() if _HEX.fullmatch(text) else text

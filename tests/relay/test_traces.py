@@ -21,12 +21,14 @@ CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "conten
         (HEADERS, {}, (TRACE, SPAN)),
         (HEADERS, {"span_parent_id": "mine"}, (TRACE, "mine")),
         (HEADERS, {"trace_unique_id": TRACE}, (TRACE, SPAN)),
-        (HEADERS, {"trace_unique_id": "mine"}, ("mine", None)),
+        (HEADERS, {"trace_unique_id": TRACE.upper(), "span_parent_id": SPAN.upper()}, (TRACE, SPAN)),
+        ({}, {"trace_unique_id": TRACE.upper(), "span_parent_id": SPAN.upper()}, (TRACE, SPAN)),
+        (HEADERS, {"trace_unique_id": "Mine"}, ("Mine", None)),
         (HEADERS, {"trace_unique_id": "mine", "span_parent_id": "too"}, ("mine", "too")),
         ({"traceparent": f"00-{'0' * 32}-{SPAN}-01"}, {}, (None, None)),
         ({}, {}, (None, None)),
     ],
-    ids=["header", "own-parent", "same-trace", "own-trace", "own-both", "invalid", "nothing"],
+    ids=["header", "own-parent", "same-trace", "capitals", "own-capitals", "own-trace", "own-both", "invalid", "nothing"],
 )
 async def test_what_the_request_says_wins_over_its_traceparent_and_that_over_a_trace_of_its_own(
     client: aiohttp.ClientSession,

@@ -149,6 +149,8 @@ def test_the_test_environment_is_a_filter_and_all_environments_none() -> None:
         ({"filter": {}}, "filter", "did you mean 'filters'"),
         ({"page": 0}, "page", "from 1"),
         ({"page_size": "many"}, "page_size", "found 'many'"),
+        ({"page_size": True}, "page_size", "found True"),
+        ({"page": 1.5}, "page", "found 1.5"),
         ({"sort_by": "-modle"}, "modle", "did you mean 'model'"),
         ({"start_time": "now"}, "start_time", "ISO 8601"),
     ],

@@ -179,6 +179,19 @@ async def test_a_trace_that_nobody_knows_is_not_found(proxy: Proxy, http: aiohtt
     assert seen["error"] == seen["detail"] == "Trace not found"
 
 
+async def test_an_id_in_capitals_is_the_same_id(proxy: Proxy, http: aiohttp.ClientSession) -> None:
+    await ingest(proxy, [told(FLOW)])
+    capitals = TRACE.upper()
+    assert (await answer(await http.get(f"{proxy.base}/traces/{capitals}/")))["id"] == TRACE
+    for name, value in (("trace_unique_id", capitals), ("trace_id", capitals), ("span_unique_id", FLOW.upper())):
+        assert (await answer(await http.get(f"{proxy.base}/traces/list/?{name}={value}")))["count"] == 1
+    assert (await answer(await http.get(f"{proxy.base}/request-logs/{row_id(TRACE, FLOW, None).upper()}/")))["trace_unique_id"] == TRACE
+    await answer(await http.patch(f"{proxy.base}/traces/{capitals}/", json={"is_public": True}))
+    assert (await answer(await http.get(f"{proxy.base}/local/traces/{capitals}/")))["is_public"] is True
+    await answer(await http.delete(f"{proxy.base}/traces/{capitals}/"))
+    await answer(await http.get(f"{proxy.base}/traces/{TRACE}/"), 404)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "said"),
     [

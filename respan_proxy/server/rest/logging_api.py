@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from secrets import token_hex
 from typing import Any, Final
-from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -23,7 +22,7 @@ from respan_proxy.respan.filters import Condition, Field, Query
 from respan_proxy.respan.spans import COLUMNS, bind, shown
 from respan_proxy.server.answers import json_answer
 from respan_proxy.server.rest.request_logs import log_not_found
-from respan_proxy.server.rest.resource import Route, Store, json_body, json_value, sees
+from respan_proxy.server.rest.resource import Route, Store, json_body, json_value, named, sees
 from respan_proxy.store.annotating import annotate
 from respan_proxy.store.views import whole
 from respan_proxy.telemetry import agents_traces, remarks, span_logs
@@ -99,7 +98,7 @@ async def ingest_trace(request: web.BaseRequest, caller: Caller, store: Store) -
 
 async def patch_log(request: web.BaseRequest, caller: Caller, store: Store, unique_id: str) -> web.Response:
     """A note, feedback, metadata and the like of one log; the answer is the log as it is then."""
-    unique_id = unquote(unique_id)
+    unique_id = named(unique_id)
     changes = remarks.annotation(await json_body(request))
     if await _annotate([(unique_id, changes)], caller, store) != [True]:
         raise log_not_found(unique_id)

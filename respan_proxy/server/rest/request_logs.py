@@ -6,7 +6,6 @@ import asyncio
 import re
 import time
 from typing import Any
-from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
@@ -16,7 +15,7 @@ from respan_proxy.exchange import Caller
 from respan_proxy.respan.details import CONTENT_FIELDS
 from respan_proxy.respan.filters import Query, read
 from respan_proxy.server.answers import json_answer, json_bytes
-from respan_proxy.server.rest.resource import Route, Store, envelope, json_body, sees
+from respan_proxy.server.rest.resource import Route, Store, envelope, json_body, named, sees
 from respan_proxy.store.queries import Found
 from respan_proxy.store.views import brief, whole
 
@@ -38,9 +37,9 @@ async def list_logs(request: web.BaseRequest, caller: Caller, store: Store) -> w
 
 async def get_log(request: web.BaseRequest, caller: Caller, store: Store, unique_id: str) -> web.Response:
     await store.writer.barrier()
-    found = await store.queries.get(unquote(unique_id), sees(caller))
+    found = await store.queries.get(named(unique_id), sees(caller))
     if found is None:
-        raise log_not_found(unquote(unique_id))
+        raise log_not_found(named(unique_id))
     if found.kept is None or found.kept.size_bytes < INLINE_BYTES:
         return json_answer(whole(found))
     return json_bytes(await asyncio.to_thread(_whole_as_json, found))

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from re import Pattern
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
@@ -20,6 +21,7 @@ from respan_proxy.store.ingest import KeptContent
 from respan_proxy.store.queries import Queries
 from respan_proxy.store.traces import Traces
 from respan_proxy.store.writer import Writer
+from respan_proxy.wire.trace_context import as_id
 
 # A page of filters; nobody writes a megabyte of them.
 MAX_BODY_BYTES = 1024 * 1024
@@ -46,6 +48,11 @@ Route = tuple[tuple[str, ...], Pattern[str], Answer]
 def sees(caller: Caller) -> str | None:
     """The key whose rows the caller may read; None: all rows (an admin key, or loopback without keys)."""
     return None if caller.is_admin else caller.key_id
+
+
+def named(part: str) -> str:
+    """The id that a part of a path says, as rows have it."""
+    return as_id(unquote(part))
 
 
 async def json_body(request: web.BaseRequest, limit_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:

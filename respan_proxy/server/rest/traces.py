@@ -11,7 +11,6 @@ import time
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
-from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
@@ -21,7 +20,7 @@ from respan_proxy.exchange import Caller
 from respan_proxy.respan.filters import Query, read
 from respan_proxy.respan.traces import TRACES
 from respan_proxy.server.answers import json_answer, json_bytes
-from respan_proxy.server.rest.resource import Route, Store, envelope, json_body, sees
+from respan_proxy.server.rest.resource import Route, Store, envelope, json_body, named, sees
 from respan_proxy.store.conditions import Sees
 from respan_proxy.store.trace_views import in_list, whole
 from respan_proxy.store.traces import Opened, Trace, share
@@ -39,14 +38,14 @@ async def list_traces(request: web.BaseRequest, caller: Caller, store: Store) ->
 
 
 async def get_trace(request: web.BaseRequest, caller: Caller, store: Store, trace_id: str) -> web.Response:
-    return await _whole(store, unquote(trace_id), sees(caller))
+    return await _whole(store, named(trace_id), sees(caller))
 
 
 async def get_public(request: web.BaseRequest, store: Store, trace_id: str) -> web.Response:
     """Of a trace that was made public, the lines of the keys that made it so; for anybody. Any other is not there."""
     await store.writer.barrier()
-    keys = await store.traces.sharers(unquote(trace_id))
-    return await _whole(store, unquote(trace_id), keys)
+    keys = await store.traces.sharers(named(trace_id))
+    return await _whole(store, named(trace_id), keys)
 
 
 async def patch_trace(request: web.BaseRequest, caller: Caller, store: Store, trace_id: str) -> web.Response:
@@ -56,14 +55,14 @@ async def patch_trace(request: web.BaseRequest, caller: Caller, store: Store, tr
         found = orjson.dumps(body).decode()[:100]
         raise RequestRejected(f'expected {{"is_public": true}} or false, found {found}', param="is_public")
     shared = body["is_public"]
-    await store.writer.change(partial(share, trace_ids=[unquote(trace_id)], key_id=sees(caller), is_public=shared))
-    return json_answer({"trace_unique_id": unquote(trace_id), "is_public": shared})
+    await store.writer.change(partial(share, trace_ids=[named(trace_id)], key_id=sees(caller), is_public=shared))
+    return json_answer({"trace_unique_id": named(trace_id), "is_public": shared})
 
 
 async def delete_trace(request: web.BaseRequest, caller: Caller, store: Store, trace_id: str) -> web.Response:
     """Forget it, or nothing when there is no such trace in the window that the URL may name (`start_time`, `end_time`)."""
     window = [(name, value) for name, value in request.rel_url.query.items() if name in ("start_time", "end_time")]
-    wanted = {"filters": {"trace_unique_id": [unquote(trace_id)]}, **({} if window else {"start_time": 0})}
+    wanted = {"filters": {"trace_unique_id": [named(trace_id)]}, **({} if window else {"start_time": 0})}
     gone = await _forget(store, caller, read(wanted, window, time.time(), TRACES))
     return json_answer({"message": "Trace deleted" if gone else "There was no such trace", "success": True})
 
