@@ -22,7 +22,7 @@ _STYLE = """
   --paper: light-dark(#fbfbf9, #17181b); --box: light-dark(#f1f1ed, #202226); --line: light-dark(#e2e2dc, #303339);
   --good: light-dark(#2b8a4b, #5cc780); --note: light-dark(#fdf4dc, #2d2818); --edge: light-dark(#e0b84c, #a98529) }
 * { box-sizing: border-box }
-body { margin: 0 auto; max-width: 52rem; padding: 3.5rem 1.25rem 5rem; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; max-width: 54rem; padding: 3.5rem 1.25rem 5rem; background: var(--paper); color: var(--ink);
   font: 16px/1.6 system-ui, -apple-system, "Segoe UI", sans-serif }
 h1 { margin: 0; font-size: 1.6rem; font-weight: 650; letter-spacing: -0.015em }
 h1 small { margin-left: .5rem; font-size: .85rem; font-weight: 400; letter-spacing: 0; color: var(--quiet) }
