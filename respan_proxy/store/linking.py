@@ -14,8 +14,9 @@ import orjson
 
 from respan_proxy.respan.spans import BY_NAME, COLUMNS, Row
 from respan_proxy.store.knot import AMONG, Knot, as_json, likenesses, untie
+from respan_proxy.store.schema import BEGAN
 from respan_proxy.store.transaction import upsert
-from respan_proxy.telemetry.linking import LINKED, REACH_S, SLACK_S, merged, usage
+from respan_proxy.telemetry.linking import LINKED, REACH_S, SLACK_S, WITHIN_S, merged, usage
 from respan_proxy.telemetry.quoting import unquoted
 
 _LINKED = frozenset(LINKED)
@@ -26,7 +27,10 @@ _KEEP_OWN = (
     "INSERT INTO linked (unique_id, own, trace_id, span_id, parent_id) VALUES (?, ?, ?, ?, ?) ON CONFLICT (unique_id) DO UPDATE SET"
     " own = excluded.own, trace_id = excluded.trace_id, span_id = excluded.span_id, parent_id = excluded.parent_id"
 )
-_ALIKE = "SELECT 1 FROM span WHERE likeness = ? AND ended_at BETWEEN ? AND ? LIMIT 1"
+_THERE = f"log_id IS NULL AND {BEGAN} BETWEEN ? AND ? LIMIT 1"
+_SAME_ANSWER = f"SELECT 1 FROM span WHERE response_id = ? AND key_id IS ? AND {_THERE}"
+_ALIKE = f"SELECT 1 FROM span WHERE likeness = ? AND {_THERE}"
+_NATIVE = "SELECT 1 FROM span WHERE trace_id = ? AND span_id = ? AND native LIMIT 1"
 _WRITE_CALL = f"UPDATE log SET {', '.join(f'{name} = ?' for name in LINKED)} WHERE unique_id = ?"
 
 
@@ -144,31 +148,24 @@ def link_rows(
 
 def _concerned(connection: sqlite3.Connection, rows: Mapping[str, Row], *, by_likeness: bool) -> list[str]:
     """Of rows that were just written: those that spans are linked to, or may be."""
-    ids = as_json(rows)
-    found = {id for (id,) in connection.execute(f"SELECT log_id FROM span WHERE log_id {AMONG}", (ids,))}
-    found.update(id for (id,) in connection.execute(f"SELECT unique_id FROM linked WHERE unique_id {AMONG}", (ids,)))
-    by_response: dict[str, list[str]] = {}
-    by_parent: dict[str, list[str]] = {}
-    alike: list[tuple[str, str, float]] = []
-    for id, row in rows.items():
-        if row.response_id is not None:
-            by_response.setdefault(row.response_id, []).append(id)
-        if row.span_parent_id is not None:
-            by_parent.setdefault(row.span_parent_id, []).append(id)
-        if by_likeness and row.completion_tokens is not None and row.status != "running" and id not in found:
-            end = row.timestamp or 0.0
-            told = usage((), row.prompt_tokens, row.completion_tokens, row.reasoning_tokens)
-            alike += [(id, text, end) for text in likenesses(row.organization_key_id, told)]
-    if by_response:
-        for (name,) in connection.execute(f"SELECT DISTINCT response_id FROM span WHERE response_id {AMONG}", (as_json(by_response),)):
-            found.update(by_response[name])
-    if by_parent:
-        for (name,) in connection.execute(f"SELECT span_id FROM span WHERE native AND span_id {AMONG}", (as_json(by_parent),)):
-            found.update(by_parent[name])
-    for id, text, end in alike:
-        if connection.execute(_ALIKE, (text, end - SLACK_S, end + REACH_S)).fetchone() is not None:
-            found.add(id)
-    return [id for id in rows if id in found]
+    sql = "SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM span WHERE log_id = value) OR value IN (SELECT unique_id FROM linked)"
+    found = {id for (id,) in connection.execute(sql, (as_json(rows),))}
+    return [id for id, row in rows.items() if id in found or _is_told_of(connection, row, by_likeness=by_likeness)]
+
+
+def _is_told_of(connection: sqlite3.Connection, row: Row, *, by_likeness: bool) -> bool:
+    """Whether there are spans that may be this call, without naming it."""
+    end = row.timestamp or row.start_time or 0.0
+    start = row.start_time or end
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    if row.span_parent_id is not None:
+        asked.append((_NATIVE, (row.trace_unique_id, row.span_parent_id)))
+    if row.response_id is not None:
+        asked.append((_SAME_ANSWER, (row.response_id, row.organization_key_id, start - REACH_S, end + WITHIN_S)))
+    if by_likeness and row.completion_tokens is not None and row.status != "running":
+        used = usage((), row.prompt_tokens, row.completion_tokens, row.reasoning_tokens)
+        asked += [(_ALIKE, (text, start - REACH_S, start + SLACK_S)) for text in likenesses(row.organization_key_id, used)]
+    return any(connection.execute(sql, bound).fetchone() is not None for sql, bound in asked)
 
 
 def _renew_own(connection: sqlite3.Connection, known: Mapping[str, Mapping[str, Any]]) -> None:

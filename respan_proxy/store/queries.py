@@ -168,7 +168,7 @@ def _select(content: bool) -> str:
     if content:
         return (
             f"SELECT log.seq, body.enc, body.data, span.enc, span.data, {_COLUMNS} FROM log LEFT JOIN body USING (seq)"
-            " LEFT JOIN span ON span.unique_id = log.unique_id AND span.role <> 'beside'"
+            " LEFT JOIN span ON span.unique_id = log.unique_id AND span.role IN ('row', 'call')"
         )
     return f"SELECT log.seq, NULL, NULL, NULL, NULL, {_COLUMNS} FROM log"
 

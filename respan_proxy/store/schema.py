@@ -67,7 +67,31 @@ def m004_shared(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE shared (trace_id TEXT NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (trace_id, key_id)) WITHOUT ROWID")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_log_and_body, m002_kept, m003_span, m004_shared)
+TIED = "(role = 'call' OR role = 'beside' AND log_id IS NOT unique_id)"
+"""Of the spans with one `unique_id`, those that may be something else tomorrow; the others name it."""
+
+
+BEGAN = "coalesce(nullif(json_extract(facts, '$.start_time'), 0), ended_at)"
+"""When a span began."""
+
+
+def m005_near(connection: sqlite3.Connection) -> None:
+    """Whatever is alike is looked up by the key and by the time, a few at once, however much of it there is.
+
+    An answer's id may be every answer's (`chatcmpl-123` of a test), and one call may be named by every span that comes.
+    """
+    for name in ("span_unique", "span_log", "span_response", "span_native", "linked_trace", "log_response", "log_usage"):
+        connection.execute(f"DROP INDEX IF EXISTS {name}")
+    connection.execute("CREATE INDEX span_unique ON span (unique_id, role)")
+    connection.execute(f"CREATE INDEX span_tied ON span (unique_id) WHERE {TIED}")
+    connection.execute("CREATE INDEX span_named ON span (log_id, key_id, parent_id IS NULL, ended_at) WHERE log_id IS NOT NULL")
+    for name, columns in (("span_answer", "response_id, key_id"), ("span_alike", "likeness")):
+        mine = f"{columns.partition(',')[0]} IS NOT NULL AND log_id IS NULL"
+        connection.execute(f"CREATE INDEX {name} ON span ({columns}, {BEGAN}, ended_at) WHERE {mine}")
+    connection.execute("CREATE INDEX linked_place ON linked (trace_id, parent_id)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_log_and_body, m002_kept, m003_span, m004_shared, m005_near)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

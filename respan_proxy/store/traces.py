@@ -252,7 +252,9 @@ def _open(connection: sqlite3.Connection, trace_id: str, sees: Sees) -> Opened |
     numbers = connection.execute(f"SELECT {', '.join(_NUMBERS.values())} {among}", bound.values).fetchone()
     this = f"(SELECT log.seq, log.unique_id, log.span_unique_id {among}) AS log"
     bodies, left = _content(connection, f"{this} JOIN body USING (seq)", "body", bound)
-    spans, more = _content(connection, f"{this} JOIN span ON span.unique_id = log.unique_id AND span.role <> 'beside'", "span", bound)
+    spans, more = _content(
+        connection, f"{this} JOIN span ON span.unique_id = log.unique_id AND span.role IN ('row', 'call')", "span", bound
+    )
     lines = [
         Line(shown(LINE, row), bodies.get(seq), spans.get(seq), seq in left or (seq in more and seq not in bodies)) for seq, *row in rows
     ]

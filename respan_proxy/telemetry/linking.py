@@ -6,8 +6,9 @@ One of them is the call's identity: the call has its place in the trace. The oth
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -16,7 +17,7 @@ import orjson
 
 from respan_proxy.respan.spans import IDENTIFIERS
 
-# An answer's id tells of one call, but for answers out of a cache and for providers that number anew: those are apart in time.
+# Who says only when, and not how long, says it once the answer is there: within this after it.
 WITHIN_S = 600.0
 # Clocks of one machine are read before the request and after the answer; two processes' readings differ by less (50 ms covers a busy one).
 SLACK_S = 0.050
@@ -24,6 +25,11 @@ SLACK_S = 0.050
 REACH_S = 3600.0
 # An instrumentation is done with a call this long after the library below it is.
 AROUND_S = 1.0
+# Of calls and spans that cannot be told apart, as with one that is asked the same again and again all at once, or a provider that gives
+# every answer the same id, those nearest in time are compared: so many to each side.
+NEAR = 16
+# A call is told of by an instrumentation or three. Whatever else names it, or has its answer's id, has nothing to add.
+MOST_TOLD = 8
 # Spans of one process have one clock, which some tell in milliseconds. With more, a quick call would be within the one before it.
 ROUNDING_S = 0.001
 
@@ -57,6 +63,8 @@ class Rank(IntEnum):
     NATIVE = 2
     RESPONSE_ID = 3
     LIKENESS = 4
+    REPEATED = 5
+    """It names the call, as `MOST_TOLD` others do. It is no line of its own, and is not asked for anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,25 +157,31 @@ def link(calls: Collection[Call], spans: Collection[Heard], *, by_likeness: bool
     by_id = {call.id: call for call in calls}
     # Of several tries that a client made within one span of its own, the last one is what it tells of.
     by_parent = {(call.trace_id, call.parent_id, call.key_id): call for call in sorted(calls, key=_order_of_call)}
+    named: dict[str, list[Heard]] = defaultdict(list)
     for span in spans:
         if span.log_id is not None and (call := by_id.get(span.log_id)) is not None and call.key_id == span.key_id:
-            take(call, span, Rank.LOG_ID)
+            named[call.id].append(span)
         elif span.is_native and (call := by_parent.get((span.trace_id, span.span_id, span.key_id))) is not None:
             take(call, span, Rank.NATIVE)
+    for call_id, found in named.items():
+        for place, span in enumerate(sorted(found, key=order_of_named)):
+            take(by_id[call_id], span, Rank.LOG_ID if place < MOST_TOLD else Rank.REPEATED)
 
-    by_response: dict[tuple[str, str | None], list[Call]] = defaultdict(list)
-    for call in calls:
-        if call.response_id is not None:
-            by_response[call.response_id, call.key_id].append(call)
+    # Who names a call, if one that is not here, is no other.
+    nameless = [span for span in left.values() if span.log_id is None]
+    near = _by_start((call.response_id, call) for call in calls)
     pairs = [
-        (abs(span.start - call.start), span.start, span.id, call.id, span, call)
-        for span in left.values()
+        (_order_in_time(span, call), span.start, span.id, call.id, span, call)
+        for span in nameless
         if span.response_id is not None
-        for call in by_response.get((span.response_id, span.key_id), ())
+        for call in near(span.response_id, span)
+        if fits(span, call)
     ]
     # An instrumentation makes one span of a call. Two of one answer's id are two calls, the second one's answer out of a cache.
-    for distance_s, *_, span, call in sorted(pairs, key=_order_of_pair):
-        if distance_s <= WITHIN_S and span.id in left and (call.id, span.scope) not in told:
+    tellings: Counter[str] = Counter()
+    for *_, span, call in sorted(pairs, key=_order_of_pair):
+        if span.id in left and (call.id, span.scope) not in told and tellings[call.id] < MOST_TOLD:
+            tellings[call.id] += 1
             take(call, span, Rank.RESPONSE_ID)
 
     if by_likeness:
@@ -176,16 +190,13 @@ def link(calls: Collection[Call], spans: Collection[Heard], *, by_likeness: bool
 
 
 def _link_alike(calls: Collection[Call], left: Mapping[str, Heard], links: Mapping[str, object], take: Any) -> None:
-    by_prompt: dict[tuple[int, str | None], list[Call]] = defaultdict(list)
-    for call in calls:
-        if call.usage is not None:
-            by_prompt[call.usage.prompt, call.key_id].append(call)
+    near = _by_start((None if call.usage is None else call.usage.prompt, call) for call in calls)
     pairs = [
         # A call that nobody has told of yet needs it more.
-        ((call.id in links, abs(span.start - call.start)), span.start, span.id, call.id, span, call)
+        ((call.id in links, *_order_in_time(span, call)), span.start, span.id, call.id, span, call)
         for span in left.values()
-        if span.usage is not None
-        for call in by_prompt.get((span.usage.prompt, span.key_id), ())
+        if span.usage is not None and span.log_id is None
+        for call in near(span.usage.prompt, span)
         if alike(span, call)
     ]
     taken: set[str] = set()
@@ -193,6 +204,33 @@ def _link_alike(calls: Collection[Call], left: Mapping[str, Heard], links: Mappi
         if span.id in left and call.id not in taken:
             taken.add(call.id)
             take(call, span, Rank.LIKENESS)
+
+
+def _by_start(named: Iterable[tuple[object, Call]]) -> Callable[[object, Heard], Sequence[Call]]:
+    """Which calls of a name and of a span's key began next to it, before and after; calls without a name are none of them."""
+    groups: dict[tuple[object, str | None], list[Call]] = defaultdict(list)
+    for name, call in named:
+        if name is not None:
+            groups[name, call.key_id].append(call)
+    starts: dict[tuple[object, str | None], list[float]] = {}
+    for group, calls in groups.items():
+        calls.sort(key=_order_of_call)
+        starts[group] = [call.start for call in calls]
+
+    def near(name: object, span: Heard) -> Sequence[Call]:
+        group = (name, span.key_id)
+        if group not in groups:
+            return ()
+        place = bisect_left(starts[group], span.start)
+        return groups[group][max(0, place - NEAR) : place + NEAR]
+
+    return near
+
+
+def fits(span: Heard, call: Call) -> bool:
+    """Whether the two were under way at the same time, by a busy machine's clocks: another run that got the same answer was not."""
+    late_s = SLACK_S if span.end > span.start else WITHIN_S
+    return span.start - late_s <= call.end and call.start - SLACK_S <= span.end
 
 
 def alike(span: Heard, call: Call) -> bool:
@@ -267,6 +305,16 @@ def _order_of_call(call: Call) -> tuple[float, str]:
     return call.start, call.id
 
 
+def order_of_named(span: Heard) -> tuple[Any, ...]:
+    """Those in a tree first, and of those the innermost: it ends first."""
+    return span.parent_id is None, span.end, span.id
+
+
+def _order_in_time(span: Heard, call: Call) -> tuple[bool, float]:
+    """The next by, but first those that began before the call did, as whoever asks does."""
+    return span.start - ROUNDING_S > call.start, abs(span.start - call.start)
+
+
 def _order_of_pair(pair: tuple[Any, ...]) -> tuple[Any, ...]:
     return pair[:4]
 
@@ -274,7 +322,7 @@ def _order_of_pair(pair: tuple[Any, ...]) -> tuple[Any, ...]:
 def _order_of_link(found: Link) -> tuple[Any, ...]:
     """A span that has a parent stands in the app's tree, one that has none tells only of itself (an instrumentation that does not see
     the framework around it): the first is worth more, however each was recognised."""
-    return found.span.parent_id is None, found.rank, found.distance_s, found.span.start, found.span.id
+    return found.rank is Rank.REPEATED, found.span.parent_id is None, found.rank, found.distance_s, found.span.start, found.span.id
 
 
 def merged(own: Mapping[str, Any], endpoint: str | None, links: Sequence[Link], facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -283,6 +331,7 @@ def merged(own: Mapping[str, Any], endpoint: str | None, links: Sequence[Link], 
     `own` is what the call knew by itself, `facts` what each span knows, by the span's id.
     """
     whole = {name: own.get(name) for name in LINKED}
+    links = [found for found in links if found.rank is not Rank.REPEATED]
     if not links:
         return whole
     identity = links[0].span

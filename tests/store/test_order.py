@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from respan_proxy.store.linking import link_rows
 from respan_proxy.store.schema import migrate
 from respan_proxy.store.transaction import Item, write
 from respan_proxy.telemetry.spans import Claim, Told
-from tests.store.spans import AT, call, told
+from tests.store.spans import AT, TRACE, call, told
 
 CALLS = ["c1", "c2", "c3"]
 TRACES = ["a" * 32, "b" * 32]
@@ -161,6 +162,81 @@ def test_the_order_of_arrival_changes_nothing(data: st.DataObject) -> None:
     rows, told = world
     straight: list[list[Step]] = [[("end", row)] for row in rows] + [[("span", one)] for one in told]
     assert outcome(data.draw(orders(world))) == outcome(straight)
+
+
+USED = {"model": "gpt-4.1", "prompt_tokens": 10, "completion_tokens": 5}
+SAME: dict[str, Any] = {"response_id": "chatcmpl-123"}
+Crowd = tuple[list[Row], list[Told]]
+
+
+def crowd(count: int, claim: Claim, every_s: float, lasts_s: float, parent: str | None = None, **facts: Any) -> Crowd:
+    """Calls one after the other or all at once, and a span around each."""
+    starts = [AT + number * every_s for number in range(count)]
+    rows = [call(f"c{number}.", start_time=at, timestamp=at + lasts_s, **facts) for number, at in enumerate(starts)]
+    used = {name: value for name, value in facts.items() if name in USED}
+    around = [
+        told(f"s{number}.", parent=parent, claim=claim, start_time=at - 0.0005, timestamp=at + lasts_s + 0.001, **used)
+        for number, at in enumerate(starts)
+    ]
+    return rows, around
+
+
+def repeated(count: int, **claim: Any) -> Crowd:
+    """One call, and spans that all say that they are it."""
+    rows, around = crowd(count, Claim(is_generation=True), 1e-5, 1.0)
+    for number, one in enumerate(around):
+        one.claim = Claim(is_generation=True, **{name: value(number) if callable(value) else value for name, value in claim.items()})
+    rows[0].response_id = SAME["response_id"]
+    return rows[:1], around
+
+
+CROWDS: dict[str, Callable[[int], Crowd]] = {
+    "each-in-turn-with-one-answers-id": lambda count: crowd(count, Claim(is_generation=True, **SAME), 0.03, 0.01, **SAME),
+    "all-at-once-with-one-answers-id": lambda count: crowd(count, Claim(is_generation=True, **SAME), 1e-4, 1.0, **SAME),
+    "all-at-once-and-alike": lambda count: crowd(count, Claim(is_generation=True), 1e-4, 1.0, **USED),
+    "all-at-once-and-alike-in-a-tree": lambda count: crowd(count, Claim(is_generation=True), 1e-4, 1.0, "flow", **USED),
+    "all-at-once-and-both": lambda count: crowd(count, Claim(is_generation=True, **SAME), 1e-4, 1.0, **SAME, **USED),
+    "all-name-one-call": lambda count: repeated(count, log_id="c0.".ljust(32, "0")),
+    "all-have-one-calls-answer": lambda count: repeated(count, **SAME),
+    "each-of-another-library": lambda count: repeated(count, scope=str, **SAME),
+    "all-within-one-librarys-span": lambda count: (
+        crowd(count, Claim(), 1e-4, 1.0, trace_unique_id=TRACE, span_parent_id="s0.".ljust(16, "0"))[0],
+        repeated(count, is_native=True)[1],
+    ),
+}
+
+
+@pytest.mark.parametrize("is_call_first", [True, False], ids=["calls-first", "spans-first"])
+@pytest.mark.parametrize("name", CROWDS)
+def test_what_comes_is_compared_with_a_few_however_many_are_like_it(name: str, is_call_first: bool) -> None:
+    """Counted in steps of SQLite's machine, by the thousand: with three times as many there, the next ones are not dearer."""
+
+    def steps_of_the_last(count: int) -> int:
+        store, steps = Store(), 0
+
+        def tick() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        def come(rows: Sequence[Row], around: Sequence[Told]) -> None:
+            writes: list[Callable[[], None]] = [partial(store.rows, *rows)] if rows else []
+            writes += [partial(store.spans, *around[first : first + 50]) for first in range(0, len(around), 50)]
+            for one in writes if is_call_first else reversed(writes):
+                one()
+
+        rows, around = CROWDS[name](count)
+        early = rows[:-50] or rows
+        come(early, around[:-50])
+        store.connection.set_progress_handler(tick, 1000)
+        come(rows[len(early) :], around[-50:])
+        store.connection.set_progress_handler(None, 0)
+        lines, spans = store.reads()
+        assert len(lines) == len(rows) + sum(role == "row" for _, _, role, *_ in spans)
+        return steps
+
+    few, many = steps_of_the_last(300), steps_of_the_last(900)
+    assert many < 1.25 * few + 5, few
 
 
 def test_many_that_cannot_be_told_apart_do_not_keep_the_writer() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from respan_proxy.telemetry.linking import LINKED, Call, Heard, Link, Rank, doubled, link, merged, usage
+from respan_proxy.telemetry.linking import LINKED, MOST_TOLD, Call, Heard, Link, Rank, doubled, link, merged, usage
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 USED = usage(["gpt-4.1"], 10, 5)
@@ -80,8 +80,46 @@ def test_two_instrumentations_tell_of_one_call() -> None:
 
 
 def test_the_same_id_of_another_day_or_another_key_is_another_answer() -> None:
-    assert linked([call(response_id="r")], [span(at=1000.0, response_id="r")]) == {}
+    for at in (90.0, 102.0, 1000.0):  # as of a provider that answers the same with the same id, asked directly before or after
+        assert linked([call(response_id="r")], [span(at=at, response_id="r")]) == {}
     assert linked([call(response_id="r", key_id="ours")], [span(response_id="r")]) == {}
+
+
+def test_a_log_that_says_only_when_is_of_the_call_that_had_just_ended() -> None:
+    said = span(at=130.0, end=130.0, response_id="r")
+    calls = [call("first", 100.0, response_id="r"), call("last", 120.0, response_id="r")]
+    assert linked(calls, [said]) == {"last": [("s", Rank.RESPONSE_ID)]}
+    assert linked(calls, [replace(said, start=1000.0, end=1000.0)]) == {}
+    assert linked(calls, [replace(said, start=90.0, end=90.0)]) == {}
+
+
+def test_the_same_answer_three_times_in_one_workflow_is_three_calls_each_in_its_place() -> None:
+    """The second span begins nearer to the first call than the first span does: but nobody asks after the call has begun."""
+    calls = [call(f"c{at}", 100.0 + at / 100, response_id="r", usage=USED) for at in range(3)]
+    for facts in ({"response_id": "r"}, {"usage": USED}):
+        spans = [span(f"s{at}", 99.993 + at / 100, end=101.5, **facts) for at in range(3)]
+        rank = Rank.RESPONSE_ID if "response_id" in facts else Rank.LIKENESS
+        assert linked(calls, spans) == {f"c{at}": [(f"s{at}", rank)] for at in range(3)}
+
+
+def test_a_span_that_names_a_call_is_no_other_call() -> None:
+    """Another gateway's, with an answer that ours got too."""
+    assert linked([call(response_id="r", usage=USED)], [span(log_id="elsewhere", response_id="r", usage=USED)]) == {}
+
+
+def test_of_many_that_name_one_call_few_are_asked_and_none_is_another_line() -> None:
+    spans = [span(f"s{number}", parent_id="flow", end=101.0 + number, log_id="c") for number in range(MOST_TOLD + 2)]
+    [links] = link([call()], spans[::-1]).values()
+    assert [found.span.id for found in links] == [one.id for one in spans]
+    assert [found.rank for found in links] == [Rank.LOG_ID] * MOST_TOLD + [Rank.REPEATED] * 2
+    facts = {one.id: {"customer_identifier": "last" if one is spans[-1] else None} for one in spans}
+    assert merged({}, "chat", links, facts)["customer_identifier"] is None
+
+
+def test_of_many_instrumentations_few_are_believed_that_one_answer_is_theirs() -> None:
+    spans = [span(f"s{number}", scope=str(number), response_id="r") for number in range(MOST_TOLD + 2)]
+    [links] = link([call(response_id="r")], spans).values()
+    assert len(links) == MOST_TOLD
 
 
 @pytest.mark.parametrize(
