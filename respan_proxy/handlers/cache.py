@@ -67,7 +67,10 @@ class Cache:
         for flight in self._aloft:
             if flight.task is not None:
                 flight.task.cancel()
-        await self._group.__aexit__(kind, error, trace)
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            await self._group.__aexit__(kind, error, trace)
+        else:  # what went wrong elsewhere goes on as it is, not within a group of ours
+            await self._group.__aexit__(None, None, None)
 
     def answers(self, config: Config, begin: Callable[[Row], None]) -> Handler:
         """The handler of a configuration. `begin` remembers that a call has started, once it is known to be no hit.
