@@ -1,8 +1,9 @@
-"""What to make of a JSON member that should be something and may be anything: the wanted type, or nothing."""
+"""What to make of JSON that should be something and may be anything: of a member the wanted type, or nothing; of a text what it means."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
@@ -46,3 +47,25 @@ def json_text(value: object) -> bytes:
             return json.dumps(value, separators=(",", ":")).encode()
         except RecursionError:
             return b"null"
+
+
+# An escape of JSON's: a whole surrogate pair, half of one, or any other.
+_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.)", re.DOTALL)
+
+
+def read_json_text(body: bytes) -> Any:
+    """JSON, also as programs write it that know no better: `NaN` and `Infinity` as bare words (Python's json), half a surrogate pair
+    (JavaScript's and Python's texts), bytes that are no UTF-8; halves and bytes become U+FFFD. `ValueError` says why it is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        # Read by a slower parser, once it is known to be one of these.
+        at = error.doc[error.pos : error.pos + 2] if isinstance(error.doc, str) else ""
+        told = str(error)
+        if "surrogate" in told or "infinity" in told or at[:1] in ("N", "I") or at == "-I":
+            try:
+                whole = _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
+                return json.loads(whole.decode("utf-8", "replace"))
+            except (ValueError, RecursionError) as worse:
+                told = str(worse)
+        raise ValueError(told) from None

@@ -6,12 +6,12 @@ JavaScript exporters), `NaN` as a bare word and half a surrogate pair (Python's 
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Final
 
 import orjson
 
+from respan_proxy.dialects.lenient import read_json_text
 from respan_proxy.errors import RequestRejected
 from respan_proxy.telemetry.otlp_json_values import INTEGER, attributes, base64, integer, kind
 from respan_proxy.telemetry.otlp_received import NO_SPAN, SPAN_BYTES, Received, Tally, Unreadable, times
@@ -22,15 +22,15 @@ _HEX = re.compile(r"[0-9a-fA-F]+")
 _KINDS: Final = {name: number for number, name in enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"))}
 _CODES: Final = {"UNSET": 0, "OK": 1, "ERROR": 2}
 
-# An escape of JSON's: a whole surrogate pair, half of one, or any other.
-_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.)", re.DOTALL)
-
 
 def read_json(body: bytes) -> Received:
     """The spans of an ExportTraceServiceRequest in JSON. `RequestRejected` when it is none."""
     if not body.strip():
         return Received([])
-    given = _parsed(body)
+    try:
+        given = read_json_text(body)
+    except ValueError as error:
+        raise RequestRejected(f"the body is not JSON: {error}") from None
     if not isinstance(given, dict):
         raise RequestRejected(f"this is no OTLP: found JSON that is {kind(given)}, expected an object with resourceSpans")
     resources = _member(given, "resourceSpans", "resource_spans")
@@ -44,22 +44,6 @@ def read_json(body: bytes) -> Received:
     except Unreadable as error:
         raise RequestRejected(f"this is no OTLP: {error}") from None
     return tally.received()
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        # What other writers of JSON take for JSON: read by a slower parser, once it is known to be that.
-        at = error.doc[error.pos : error.pos + 2] if isinstance(error.doc, str) else ""
-        told = str(error)
-        if "surrogate" in told or "infinity" in told or at[:1] in ("N", "I") or at == "-I":
-            try:
-                whole = _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
-                return json.loads(whole.decode("utf-8", "replace"))
-            except (ValueError, RecursionError) as worse:
-                told = str(worse)
-        raise RequestRejected(f"the body is not JSON: {told}") from None
 
 
 def _resource(given: Any, where: str, tally: Tally, *, weighs: bool) -> None:

@@ -273,3 +273,15 @@ async def test_a_log_that_is_not_to_be_logged_keeps_its_numbers_alone(proxy: Pro
     made = await answer(await http.post(f"{proxy.base}/request-logs/", json={**LOG, "disable_log": True}), 201)
     assert made["prompt_tokens"] == 10
     assert read(proxy.house.writer.path, "SELECT enc, data FROM span") == [(None, None)]
+
+
+async def test_what_pythons_json_writes_costs_no_log(proxy: Proxy, http: aiohttp.ClientSession) -> None:
+    """Half a character out of a stream that was cut, and a number that is none, in one of many logs, cost the whole batch."""
+    logs = b'[{"span_name":"a","output":"cut \\ud83d"},{"span_name":"b","metadata":{"score":NaN,"many":%s}},{"latency":NaN}]' % (b"9" * 400)
+    told = await answer(await http.post(f"{proxy.base}/v1/traces/ingest", data=logs))
+    assert told["ingested_spans"] == 2
+    assert [error["index"] for error in told["errors"]] == [2]
+    found = {row["span_name"]: row for row in await listed(proxy, http)}
+    assert found["b"]["metadata"] == {"score": None, "many": None}
+    whole = await answer(await http.get(f"{proxy.base}/request-logs/{found['a']['id']}/"))
+    assert whole["output"] == "cut \ufffd"

@@ -9,9 +9,9 @@ from re import Pattern
 from typing import Any
 from urllib.parse import unquote
 
-import orjson
 from aiohttp import web
 
+from respan_proxy.dialects.lenient import read_json_text
 from respan_proxy.errors import RequestRejected
 from respan_proxy.exchange import Caller
 from respan_proxy.handlers.entries import Entries
@@ -69,8 +69,8 @@ async def json_value(request: web.BaseRequest, limit_bytes: int) -> tuple[Any, i
     if not body.strip():
         return {}, 0
     try:
-        value = orjson.loads(body) if len(body) < PARSED_INLINE_BYTES else await asyncio.to_thread(orjson.loads, body)
-    except orjson.JSONDecodeError as error:
+        value = read_json_text(body) if len(body) < PARSED_INLINE_BYTES else await asyncio.to_thread(read_json_text, body)
+    except ValueError as error:
         raise RequestRejected(f"the body is not JSON: {error}") from None
     return value, len(body)
 
