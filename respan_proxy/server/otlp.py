@@ -94,12 +94,19 @@ class Telemetry:
     async def _traces(self, request: web.BaseRequest, content_type: str, caller: Caller, config: Config) -> tuple[str, bytes]:
         """(the encoding of the answer, the answer)"""
         limit = config.telemetry.body_bytes
-        body = await read_body(request, limit, config.limits.upload_s, "telemetry.body_bytes")
-        encoding, size = otlp.encoding_of(content_type, body), len(body)
-        if self.counters.waiting_bytes + size > BODIES_UNDER_WAY * limit:
-            raise LimitExceeded(f"{self.counters.waiting_bytes} bytes of spans are being read already; try again in {RETRY_AFTER_S} s")
-        self.counters.waiting_bytes += size
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            if self.counters.waiting_bytes + size > BODIES_UNDER_WAY * limit:
+                raise LimitExceeded(f"{self.counters.waiting_bytes} bytes of spans are being read already; try again in {RETRY_AFTER_S} s")
+            self.counters.waiting_bytes += size
+            held += size
+
         try:
+            body = await read_body(request, limit, config.limits.upload_s, "telemetry.body_bytes", hold)
+            encoding, size = otlp.encoding_of(content_type, body), len(body)
+            hold(size - held)  # decompressed
             received, told = await self._told(body, encoding, caller)
             del body
             self.counters.received += len(received.spans)
@@ -112,9 +119,9 @@ class Telemetry:
                         rejected += lost
                         notes.append(f"{lost} spans cannot be stored; the proxy's log says why")
             except TimeoutError:
-                notes.append("the spans wait in the proxy's memory: its database does not take them at the moment")
+                notes.append(f"the spans wait in the proxy's memory: its database has not taken all of them in {ANSWERED_WITHIN_S:g} s")
         finally:
-            self.counters.waiting_bytes -= size
+            self.counters.waiting_bytes -= held
         message = "; ".join(notes)
         if message:
             log.warning("spans of %s: %s", caller.key_name or "an app", message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.http_exceptions import PayloadEncodingError
@@ -15,12 +16,23 @@ INLINE_BYTES = 262_144
 JOINED_INLINE_BYTES = 2_000_000
 
 
-async def read_body(request: web.BaseRequest, limit_bytes: int, pause_s: float, option: str = "limits.request_bytes") -> bytes:
+def _anything(_: int) -> None:
+    pass
+
+
+async def read_body(
+    request: web.BaseRequest,
+    limit_bytes: int,
+    pause_s: float,
+    option: str = "limits.request_bytes",
+    grows: Callable[[int], None] = _anything,
+) -> bytes:
     """The body as the caller meant it: decoded from its Content-Encoding (gzip, deflate, zstd), at most `limit_bytes`, set by `option`.
 
-    Raises `TooLarge` (413), or `RequestRejected`: 408 after `pause_s` of silence, 415 for another encoding, 400 for broken ones.
+    `grows` hears of each piece's bytes as it comes, and may raise what the caller is to be told instead. Raises `TooLarge` (413), or
+    `RequestRejected`: 408 after `pause_s` of silence, 415 for another encoding, 400 for broken ones.
     """
-    body = await _raw(request, limit_bytes, pause_s, option)
+    body = await _raw(request, limit_bytes, pause_s, option, grows)
     coding = request.headers.get("Content-Encoding")
     if not body or not coding or coding == "identity":
         return body
@@ -38,7 +50,7 @@ async def skip_body(request: web.BaseRequest, limit_bytes: int, pause_s: float, 
     await _raw(request, limit_bytes, pause_s, option)
 
 
-async def _raw(request: web.BaseRequest, limit_bytes: int, pause_s: float, option: str) -> bytes:
+async def _raw(request: web.BaseRequest, limit_bytes: int, pause_s: float, option: str, grows: Callable[[int], None] = _anything) -> bytes:
     if not request.body_exists:
         return b""
     declared = request.content_length
@@ -51,6 +63,7 @@ async def _raw(request: web.BaseRequest, limit_bytes: int, pause_s: float, optio
         whole = content.read_nowait()
         if len(whole) > limit_bytes:  # in chunks, nothing was declared
             raise _too_large(len(whole), limit_bytes, option)
+        grows(len(whole))
         return whole
     pieces: list[bytes] = []
     size = 0
@@ -60,6 +73,7 @@ async def _raw(request: web.BaseRequest, limit_bytes: int, pause_s: float, optio
                 size += len(piece)
                 if size > limit_bytes:
                     raise _too_large(size, limit_bytes, option)
+                grows(len(piece))
                 pieces.append(piece)
                 limit.reschedule(asyncio.get_running_loop().time() + pause_s)
     except TimeoutError as error:

@@ -339,6 +339,29 @@ async def test_bodies_under_way_are_bounded_and_the_next_one_hears_when(start_pr
     assert proxy.house.telemetry.counters.waiting_bytes == 0
 
 
+async def test_bodies_are_bounded_together_while_they_come(start_proxy: StartProxy, client: aiohttp.ClientSession) -> None:
+    """Uploads that begin and stop took 64 MB of memory each, however many there were."""
+    proxy, taken = await start_proxy({"telemetry": {"body_bytes": 1000}}), Taker()
+    proxy.house.telemetry = Telemetry(taken)
+    go_on = asyncio.Event()
+    body = orjson.dumps(request(span(attributes=said(a={"stringValue": "x" * 500}))))
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield body[:-1]
+        await go_on.wait()
+        yield body[-1:]
+
+    async with asyncio.TaskGroup() as group:
+        slow = [group.create_task(post(client, f"{proxy.base}/v1/traces", slowly())) for _ in range(2)]
+        async with asyncio.timeout(30):
+            while proxy.house.telemetry.counters.waiting_bytes < 2 * len(body) - 2:
+                await asyncio.sleep(0)
+        assert (await post(client, f"{proxy.base}/v1/traces", body))[0] == 429
+        go_on.set()
+    assert [task.result()[0] for task in slow] == [200, 200]
+    assert proxy.house.telemetry.counters.waiting_bytes == 0
+
+
 # The database is away
 
 
