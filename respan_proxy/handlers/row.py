@@ -13,6 +13,7 @@ from respan_proxy.dialects.usage import Usage
 from respan_proxy.exchange import Attempt, Borrowed, Exchange, Target
 from respan_proxy.respan.pricing import price
 from respan_proxy.respan.spans import IDENTIFIERS, Row
+from respan_proxy.wire.masking import cleaned, cleaned_error
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a caller that left; Respan's rows show it too
 
@@ -73,7 +74,7 @@ def fill_request(row: Row, exchange: Exchange) -> None:
     row.stream = exchange.streams
     values = exchange.params.values
     for name in values.keys() & PARAMETER_COLUMNS:
-        setattr(row, name, values[name])
+        setattr(row, name, cleaned(values[name]))
     if (trace_id := values.get("trace_unique_id")) and trace_id != row.trace_unique_id:
         row.trace_unique_id = trace_id
         row.span_parent_id = values.get("span_parent_id")  # the parent that `traceparent` names is of another trace
@@ -208,6 +209,7 @@ def fill_status(row: Row, exchange: Exchange, seen: Observed | None) -> None:
             elif seen is not None and seen.error is not None:
                 row.status, row.error_message = "failed", seen.error
                 row.error_code = seen.error_code if _CODE.fullmatch(seen.error_code or "") else None
+    row.error_message = cleaned_error(row.error_message)
     warnings = [*exchange.warnings, *exchange.quiet_warnings, *([ESTIMATED] if row.usage_estimated else [])]
     if seen is not None and seen.unread:
         warnings.append(UNREAD.format(count=seen.unread))

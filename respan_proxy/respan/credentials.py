@@ -7,16 +7,17 @@ from typing import Any, Final
 
 import orjson
 
-from respan_proxy.respan.params import CARRIERS, CREDENTIALS
+from respan_proxy.respan.params import CARRIERS, CREDENTIALS, NAMES
 from respan_proxy.wire.json_edit import UNREAD
-from respan_proxy.wire.secrets import MASK, is_secret
+from respan_proxy.wire.masking import cleaned, cleaned_headers, masked
+from respan_proxy.wire.secrets import MASK, is_secret_member
 
 # In these only what is called credentials is.
 _PARTLY: Final = frozenset({"load_balance_group", "load_balance_models", "loadbalance_models"})
 # Nobody nests credentials deeper; what is deeper is masked whole, long before Python's stack ends.
 _MAX_DEPTH: Final = 16
 # In these there may be carriers, or other servers with their tokens.
-_LOOKED_THROUGH: Final = frozenset({"metadata", "extra_body", "tools", "mcp_servers"})
+_LOOKED_THROUGH: Final = frozenset({"metadata", "extra_body", "extra_headers", "tools", "mcp_servers"})
 
 MAY_HOLD_CREDENTIALS: Final = frozenset({*CREDENTIALS, *_PARTLY, *CARRIERS, *_LOOKED_THROUGH})
 """The top-level members that `redact_members` must have read; of any other it needs no more than the name."""
@@ -45,8 +46,14 @@ def redact_members(members: Mapping[str, Any], depth: int = _MAX_DEPTH) -> dict[
     for name, value in members.items():
         if name in MAY_HOLD_CREDENTIALS:
             clean = _member(name, value, depth)
-            if clean != value:
-                redacted[name] = clean
+        elif is_secret_member(name):
+            clean = MASK if value is UNREAD else masked(value)
+        elif name in NAMES:
+            clean = cleaned(value)
+        else:
+            continue
+        if clean != value:
+            redacted[name] = clean
     return redacted
 
 
@@ -62,7 +69,9 @@ def _member(name: str, value: Any, depth: int) -> Any:
     if name in CARRIERS and isinstance(value, str):
         return _carrier_text(value, depth)
     if name in CARRIERS or name in ("extra_body", "metadata"):
-        return {**value, **redact_members(value, depth - 1), **_headers(value)} if isinstance(value, dict) else value
+        return cleaned({**value, **redact_members(value, depth - 1)}) if isinstance(value, dict) else cleaned(value)
+    if name == "extra_headers":
+        return cleaned_headers(value)
     return [_server(name, item) for item in value] if isinstance(value, list) else value
 
 
@@ -70,7 +79,7 @@ def _server(name: str, item: Any) -> Any:
     """A tool or server with its tokens masked; functions have schemas, where the same words mean something else."""
     if not isinstance(item, dict) or (name == "tools" and item.get("type") != "mcp"):
         return item
-    return {key: _masked(value) if key in _TOKENS else value for key, value in item.items()}
+    return {key: _masked(value) if key in _TOKENS else cleaned(value) for key, value in item.items()}
 
 
 def _carrier_text(text: str, depth: int) -> str:
@@ -80,14 +89,6 @@ def _carrier_text(text: str, depth: int) -> str:
         return MASK
     clean = _member(CARRIERS[0], carrier, depth)
     return text if clean == carrier else orjson.dumps(clean).decode()
-
-
-def _headers(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Anthropic's `metadata.extra_headers`, secret ones masked."""
-    headers = metadata.get("extra_headers")
-    if not isinstance(headers, dict):
-        return {}
-    return {"extra_headers": {name: MASK if is_secret(name) else value for name, value in headers.items()}}
 
 
 def _without(value: Any, names: frozenset[str], depth: int = _MAX_DEPTH) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import orjson
 
 from respan_proxy.respan.params import MAX_IDENTIFIER_CHARS
-from respan_proxy.telemetry.masking import MAX_DEPTH, cleaned, cleaned_address, cleaned_command, cleaned_error, cleaned_headers, masked
+from respan_proxy.wire.masking import MAX_DEPTH, cleaned, cleaned_address, cleaned_command, cleaned_error, cleaned_headers, masked
 from respan_proxy.wire.secret_texts import without_credentials
 from respan_proxy.wire.secrets import is_secret_member
 

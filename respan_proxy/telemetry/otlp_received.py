@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from respan_proxy.telemetry.spans import Span
+from respan_proxy.wire.secret_texts import without_secrets
 
 # Lists and objects within an attribute. Protobuf's own limit (100 messages) is half as many again; nobody nests ten.
 MAX_DEPTH: Final = 32
@@ -45,12 +46,12 @@ class Tally:
     def reject(self, where: str, name: object, why: object) -> None:
         self.rejected += 1
         if len(self.problems) < _TOLD:
-            named = f" ({name[:_NAME_CHARS]!r})" if isinstance(name, str) and name else ""
-            self.problems.append(f"{where}{named}: {why}")
+            named = f" ({without_secrets(name)[:_NAME_CHARS]!r})" if isinstance(name, str) and name else ""
+            self.problems.append(f"{where}{named}: {without_secrets(str(why))}")
 
     def leave_out(self, where: str, why: object) -> None:
         if len(self.losses) < _TOLD:
-            self.losses.append(f"{where} was left out: {why}")
+            self.losses.append(f"{where} was left out: {without_secrets(str(why))}")
 
     def received(self) -> Received:
         said = list(self.losses)

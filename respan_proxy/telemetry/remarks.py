@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from respan_proxy.errors import RequestRejected
 from respan_proxy.respan.spans import CUSTOMER, IDENTIFIERS, Row
-from respan_proxy.telemetry.masking import cleaned
 from respan_proxy.telemetry.span_logs import FIELDS, as_found, fill_customer, member, merged
 from respan_proxy.telemetry.spans import Annotation
+from respan_proxy.wire.masking import cleaned
 
 # What may be said of a log after it was made. What was measured stays as it was.
 ANNOTATIONS: Final = frozenset(

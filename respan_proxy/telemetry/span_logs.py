@@ -21,9 +21,9 @@ from respan_proxy.respan.params import CARRIERS, CREDENTIALS
 from respan_proxy.respan.spans import GENERATIONS, NANO, Row, Status
 from respan_proxy.telemetry import messages
 from respan_proxy.telemetry.attributes import LOG_TYPES, count, flag, identifier, mapping, number, parsed, status, text
-from respan_proxy.telemetry.masking import cleaned, cleaned_error
 from respan_proxy.telemetry.spans import Claim, Said, Told, row_id
 from respan_proxy.telemetry.usage import count_cached, estimate_usage, fill_cost, fill_pace, seller
+from respan_proxy.wire.masking import cleaned, cleaned_error
 from respan_proxy.wire.secrets import MASK
 from respan_proxy.wire.trace_context import as_id
 

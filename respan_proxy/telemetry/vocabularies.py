@@ -11,9 +11,9 @@ from respan_proxy.exchange import Caller
 from respan_proxy.respan.spans import COLUMNS, GENERATIONS, NANO, Row
 from respan_proxy.telemetry import messages
 from respan_proxy.telemetry.attributes import count, number, place, text
-from respan_proxy.telemetry.masking import cleaned, cleaned_error
 from respan_proxy.telemetry.spans import Claim, Event, Link, Said, Source, Span, Told, row_id
 from respan_proxy.telemetry.usage import count_cached, estimate_usage, fill_cost, fill_pace
+from respan_proxy.wire.masking import cleaned, cleaned_error
 
 # The client library of Anthropic traces itself since 2.0; the id of its span goes to the gateway as `traceparent`.
 NATIVE_SCOPE: Final = "com.anthropic.sdk.python"

@@ -10,6 +10,7 @@ from typing import Final
 
 from multidict import CIMultiDict, MultiMapping
 
+from respan_proxy.wire.secret_texts import without_secrets
 from respan_proxy.wire.secrets import MASK, is_secret, redact_query, scrub
 
 __all__ = ["HOP_BY_HOP", "MASK", "is_secret", "masked", "may_travel", "redact_query", "scrub", "to_caller", "to_provider"]
@@ -142,8 +143,8 @@ def _is_for_caller(name: str) -> bool:
 
 
 def masked(headers: MultiMapping[str]) -> list[tuple[str, str]]:
-    """All headers as they came, in order, secrets as `***` (a scheme such as Bearer stays)."""
-    return [(name, _masked(value) if is_secret(name) else value) for name, value in headers.items()]
+    """All headers as they came, in order, secrets as `***` (a scheme such as Bearer stays), in addresses and JSON texts too."""
+    return [(name, _masked(value) if is_secret(name) else without_secrets(value)) for name, value in headers.items()]
 
 
 def _masked(value: str) -> str:

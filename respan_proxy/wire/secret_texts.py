@@ -33,7 +33,7 @@ _ENDING: Final = r"[aeijklorstuAEIJKLORSTU][adeilmnorstuwyADEILMNORSTUWY][degh2l
 Found = tuple[int, int, str]
 """What is to be replaced in a text: where it begins, where it ends, and by what."""
 
-_COLON = re.compile(rf""":(?:(?<={_ENDING}["']:)|(?<=\\["']:)|(?<={_ENDING}:)|(?=//))""")
+_COLON = re.compile(rf""":(?:(?<={_ENDING}["']:)|(?<=\\["']:)|(?<={_ENDING}:)|(?=\\?/\\?/))""")
 _EQUALS = re.compile(rf"=(?:(?<={_ENDING}=)|(?<={_ENDING} =))")
 _NESTED_EQUALS = re.compile(rf"%3[Dd](?<={_ENDING}%3.)")
 _VALUE = re.compile(r"\s{0,64}(?:[bru]|[A-Za-z]{1,20}\()?(?P<slashes>\\{0,127})(?P<quote>[\"'])|\s{0,64}(?P<open>[\[{(])")
@@ -60,7 +60,8 @@ _NESTED_PARAMETER = re.compile(r"(?:(?!%26|%23)[^\s&\"'<>\\#)\]}|^`])+", re.IGNO
 _OPTION = re.compile(r"--(?P<name>[A-Za-z][\w.-]{1,63})\\*[\"']?[\s,]\s{0,16}\\*[\"']?(?=\w)")
 _WORD = re.compile(r"[^\s\"'\\,;<>{}()\[\]`|]{1,4096}")
 _OPTION_AND_VALUE = re.compile(r"(?<!\S)(--?(?P<name>[A-Za-z][\w.-]{0,63})(?:\s{1,16}|=))(?!-)(?:'[^']*'|\"[^\"]*\"|\S+)")
-_USER = re.compile(r"://(?P<user>[^\s/?#\"'<>@:\\]{0,256})(?::(?P<password>[^\s/?#\"'<>\\]{1,256}))?@")
+_USER = re.compile(r":\\?/\\?/(?P<user>[^\s/?#\"'<>@:\\]{0,256})(?::(?P<password>[^\s/?#\"'<>\\]{1,256}))?@")
+_ADDRESS = re.compile(r":(?=\\?/\\?/)")
 _BEARER = re.compile(r"earer(?:\s{1,4}|%20)(?P<value>[\w.~+/=%-]{16,})")
 
 
@@ -88,10 +89,8 @@ def without_credentials(text: str) -> str:
     if "=" in text:
         _after_equals(text, found, in_addresses_only=True)
     if "@" in text:
-        at = text.find("://")
-        while at != -1:
-            _user(text, at, found)
-            at = text.find("://", at + 1)
+        for colon in _ADDRESS.finditer(text):
+            _user(text, colon.start(), found)
     if "earer" in text:
         _after_bearer(text, found)
     return _replaced(text, found) if found else text

@@ -213,6 +213,35 @@ async def test_a_key_that_a_provider_echoes_is_seen_nowhere(
     assert OPENAI_KEY not in json.dumps(await row_of(proxy, response))
 
 
+async def test_secrets_are_masked_in_a_call_as_in_a_span_and_the_provider_gets_what_was_said(
+    proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession, row_of: Any
+) -> None:
+    secret = "sk-live-0123456789abcdef"
+    said = f"Read https://host/?a=1&key={secret} and postgres://user:{secret}@host with Bearer {secret}"
+    schema = {"type": "object", "properties": {"api_key": {"type": "string", "description": "The key"}}}
+    body = {
+        "model": "gpt-4o",
+        "messages": [{"role": "user", "content": said}],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}],
+        "metadata": {"password": secret, "tries": 2, "url": f"https://host/?key={secret}", "headers": {"Authorization": [secret]}},
+        "properties": {"api_key": secret},
+        "variables": {"credentials": [secret]},
+        "note": f"{{'api-key': '{secret}'}}",
+        "extra_headers": {"Authorization": [secret], "token": secret},
+        "api_key": secret,
+        "prompt_cache_key": "user-0123456789",
+    }
+    headers = {"Referer": f"https://host/?key={secret}", "X-Respan-Params": json.dumps({"metadata": {"secret": secret}})}
+    async with client.post(f"{proxy.base}/chat/completions", json=body, headers=headers) as response:
+        await response.read()
+    row = await row_of(proxy, response)
+    assert secret not in json.dumps(row)
+    request = row["full_request"]
+    assert request["messages"] == [{"role": "user", "content": said.replace(secret, "***")}]
+    assert (request["tools"], request["prompt_cache_key"]) == (body["tools"], "user-0123456789")
+    assert json.loads(provider.received[-1].body)["messages"] == body["messages"]
+
+
 async def test_secrets_reach_no_file(
     proxy: Proxy, provider: FakeProvider, client: aiohttp.ClientSession, row_of: Any, tmp_path: Any
 ) -> None:

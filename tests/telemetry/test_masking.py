@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from respan_proxy.telemetry.masking import MAX_DEPTH, TOO_DEEP, cleaned, cleaned_address
 from respan_proxy.telemetry.spans import Told
+from respan_proxy.wire.masking import MAX_DEPTH, TOO_DEEP, cleaned, cleaned_address
 from respan_proxy.wire.secrets import is_secret_member
 from tests.telemetry.test_vocabularies import of
 

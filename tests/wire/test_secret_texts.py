@@ -51,6 +51,7 @@ MASKED = [
     (f"https://h?a=1&amp;apiKey={S}", "https://h?a=1&amp;apiKey=***"),
     (f"https://h?to=https%3A%2F%2Fi%3Fapi_key%3D{S}%26b%3Dc", "https://h?to=https%3A%2F%2Fi%3Fapi_key%3D***%26b%3Dc"),
     ("postgres://user:p@ss@host/db", "postgres://user:***@host/db"),
+    ('{"u":"https:\\/\\/user:pw@host"}', '{"u":"https:\\/\\/user:***@host"}'),
     ("https://ghp_0123456789abcdef@github.com/x", "https://***@github.com/x"),
     # Assignments and options.
     (f"export OPENAI_API_KEY={S}", "export OPENAI_API_KEY=***"),

@@ -1,4 +1,4 @@
-"""What of a span may not be remembered: credentials among its attributes, in objects inside them, and in texts (`wire/secret_texts.py`)."""
+"""What may not be remembered of values as JSON has them: credentials under the names of secrets, and in texts (`secret_texts.py`)."""
 
 from __future__ import annotations
 
