@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -117,4 +118,9 @@ def start(since: str, now: float) -> float | str:
         return 0.0
     if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", since):
         return now - float(found[1]) * _UNITS_S[found[2]]
+    try:
+        datetime.fromisoformat(since)
+    except ValueError:
+        expected = "90s, 15m, 2h, 7d, 4w, an ISO 8601 time such as 2026-11-21T09:30:00Z, or all"
+        raise click.BadParameter(f"found {since!r}, expected {expected}", param_hint="--since") from None
     return since

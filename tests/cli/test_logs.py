@@ -142,7 +142,8 @@ def test_one_call_as_json_is_all_that_is_known(database: Path) -> None:
         (["aaaa"], "2 calls have ids that begin with 'aaaa'"),
         (["-w", "modle=x"], "did you mean 'model'"),
         (["-w", "model"], "expected FIELD=VALUE"),
-        (["--since", "yesterday"], "ISO 8601"),
+        (["--since", "yesterday"], "--since: found 'yesterday', expected 90s, 15m"),
+        (["--since", "1y"], "ISO 8601"),
     ],
 )
 def test_mistakes_are_named(database: Path, arguments: list[str], said: str) -> None:
