@@ -104,7 +104,7 @@ def heard(own_id: str, facts: Mapping[str, Any], claim: Mapping[str, Any]) -> He
     told = None
     if claim["is_generation"] and not facts.get("usage_estimated"):  # nobody else comes to the same estimate
         models = (facts.get("model"), facts.get("request_model"))
-        told = usage(models, facts.get("prompt_tokens"), facts.get("completion_tokens"))
+        told = usage(models, facts.get("prompt_tokens"), facts.get("completion_tokens"), failed=facts.get("status") == "failed")
     return Heard(
         id=own_id,
         trace_id=claim["trace_id"],
@@ -152,10 +152,12 @@ def untie(connection: sqlite3.Connection, fresh: Collection[Span], call_ids: Ite
     return knot
 
 
+# What failed before anything was counted is looked up like what was.
+_USED = "coalesce(prompt_tokens, CASE WHEN status = 'failed' THEN 0 END)"
 _INDEXES = {
     "log_within": "(trace_unique_id, span_parent_id, start_time) WHERE span_parent_id IS NOT NULL AND instance_id IS NOT NULL",
     "log_answer": "(response_id, organization_key_id, start_time) WHERE response_id IS NOT NULL AND instance_id IS NOT NULL",
-    "log_used": "(prompt_tokens, organization_key_id, start_time) WHERE prompt_tokens IS NOT NULL AND instance_id IS NOT NULL",
+    "log_used": f"({_USED}, organization_key_id, start_time) WHERE {_USED} IS NOT NULL AND instance_id IS NOT NULL",
 }
 
 
@@ -192,8 +194,8 @@ def _calls_of(connection: sqlite3.Connection, knot: Knot, spans: Iterable[Span],
             near |= _numbers(connection, _BEFORE["response_id"], one.response_id, one.key_id, one.start, one.start - REACH_S, *until)
         if by_likeness and one.usage is not None:
             until = (0.0, one.end + SLACK_S)
-            near |= _numbers(connection, _AFTER["prompt_tokens"], one.usage.prompt, one.key_id, one.start, one.end + SLACK_S, *until)
-            near |= _numbers(connection, _BEFORE["prompt_tokens"], one.usage.prompt, one.key_id, one.start, one.start - SLACK_S, *until)
+            near |= _numbers(connection, _AFTER[_USED], one.usage.prompt, one.key_id, one.start, one.end + SLACK_S, *until)
+            near |= _numbers(connection, _BEFORE[_USED], one.usage.prompt, one.key_id, one.start, one.start - SLACK_S, *until)
     near -= knot.seen
     return found + (_read_calls(connection, knot, f"log.seq {AMONG}", as_json(near)) if near else [])
 
@@ -215,8 +217,8 @@ def _next(column: str, started: str, order: str) -> str:
     return f"SELECT seq FROM ({near}) WHERE coalesce(timestamp, {_EVER}) BETWEEN ? AND ?"
 
 
-_AFTER = {name: _next(name, "start_time >= ? AND start_time <= ?", "ASC") for name in ("response_id", "prompt_tokens")}
-_BEFORE = {name: _next(name, "start_time < ? AND start_time >= ?", "DESC") for name in ("response_id", "prompt_tokens")}
+_AFTER = {name: _next(name, "start_time >= ? AND start_time <= ?", "ASC") for name in ("response_id", _USED)}
+_BEFORE = {name: _next(name, "start_time < ? AND start_time >= ?", "DESC") for name in ("response_id", _USED)}
 
 
 def _spans_of(connection: sqlite3.Connection, knot: Knot, calls: Iterable[Known], by_likeness: bool) -> list[Span]:
@@ -310,7 +312,7 @@ def _read_calls(connection: sqlite3.Connection, knot: Knot, where: str, *bound: 
             parent_id=knows.get("span_parent_id"),
             key_id=key_id,
             response_id=response_id,
-            usage=None if is_running else usage((model, asked), prompt, completion, reasoning),
+            usage=None if is_running else usage((model, asked), prompt, completion, reasoning, failed=status == "failed"),
         )
         knot.calls[id] = known = Known(call, endpoint, bool(forbids), is_running, knows, reads, own is not None)
         found.append(known)

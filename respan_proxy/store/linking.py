@@ -162,8 +162,8 @@ def _is_told_of(connection: sqlite3.Connection, row: Row, *, by_likeness: bool) 
         asked.append((_NATIVE, (row.trace_unique_id, row.span_parent_id)))
     if row.response_id is not None:
         asked.append((_SAME_ANSWER, (row.response_id, row.organization_key_id, start - REACH_S, end + WITHIN_S)))
-    if by_likeness and row.completion_tokens is not None and row.status != "running":
-        used = usage((), row.prompt_tokens, row.completion_tokens, row.reasoning_tokens)
+    if by_likeness and row.status != "running":
+        used = usage((), row.prompt_tokens, row.completion_tokens, row.reasoning_tokens, failed=row.status == "failed")
         asked += [(_ALIKE, (text, start - REACH_S, start + SLACK_S)) for text in likenesses(row.organization_key_id, used)]
     return any(connection.execute(sql, bound).fetchone() is not None for sql, bound in asked)
 

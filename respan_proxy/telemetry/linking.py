@@ -128,9 +128,11 @@ class Link:
     distance_s: float
 
 
-def usage(models: Iterable[object], prompt: object, completion: object, reasoning: object = None) -> Usage | None:
-    """None unless it says something that only few calls have in common."""
-    if not isinstance(prompt, int) or not isinstance(completion, int) or not prompt + completion:
+def usage(models: Iterable[object], prompt: object, completion: object, reasoning: object = None, *, failed: bool = False) -> Usage | None:
+    """None unless it says something that only few calls have in common. To have failed before anything was counted is such a thing."""
+    prompt = 0 if prompt is None and failed else prompt
+    completion = 0 if completion is None else completion  # a stream that was left at once
+    if not isinstance(prompt, int) or not isinstance(completion, int) or not (prompt + completion or failed):
         return None
     completions = {completion}
     if isinstance(reasoning, int) and 0 < reasoning <= completion:

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from tests.conftest import Proxy, StartProxy
+from tests.fakes.provider import FakeProvider, whole
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 FLOW, TASK, LLM = "00000000000000f1", "00000000000000a1", "00000000000000c1"
@@ -92,6 +93,34 @@ async def test_a_call_within_a_workflow_is_its_leaf_whatever_comes_first(
     assert (trace["total_prompt_tokens"], trace["total_cost"]) == (alone["prompt_tokens"], alone["cost"])
     assert alone["cost"] > 0
     assert await read(client, proxy, f"traces/{log_id}/") is None  # where the call stood before
+
+
+@pytest.mark.parametrize("is_told_first", [False, True], ids=["call first", "span first"])
+async def test_a_call_that_failed_is_one_line_though_its_span_names_nothing(
+    client: aiohttp.ClientSession, proxy: Proxy, provider: FakeProvider, is_told_first: bool
+) -> None:
+    """As of google-genai, and of any client that gave up waiting: no answer's header reached the span, and no tokens."""
+    provider.will(*[whole(b'{"error":{"message":"no"}}', 400)] * 2)
+    at_ns = time.time_ns()
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}
+    spans = [
+        span(FLOW, None, "workflow", {"traceloop.span.kind": "workflow", "respan.customer_params.customer_identifier": "u1"}, at_ns),
+        span(LLM, FLOW, "chat gpt-4o", {**attributes, "respan.customer_params.customer_identifier": "u1"}, at_ns),
+    ]
+    spans[1] |= {"status": {"code": 2, "message": "HTTP 400"}, "endTimeUnixNano": str(at_ns + 60_000_000_000)}
+    if is_told_first:
+        await export(client, proxy, *spans)
+    async with client.post(f"{proxy.base}/chat/completions", json=CHAT) as response:
+        assert response.status == 400
+        log_id = response.headers["X-Respan-Log-Id"]
+    if not is_told_first:
+        assert (await read(client, proxy, f"traces/{log_id}/"))["error_count"] == 1
+        await export(client, proxy, *spans)
+    trace = await read(client, proxy, f"traces/{TRACE}/")
+    [leaf] = trace["span_tree"][0]["children"]
+    assert (leaf["id"], leaf["status_code"], leaf["customer_identifier"]) == (log_id, 400, "u1")
+    assert (trace["span_count"], trace["llm_call_count"], trace["error_count"]) == (2, 1, 1)
+    assert await read(client, proxy, f"traces/{log_id}/") is None
 
 
 async def test_a_key_cannot_pull_anothers_call_into_its_trace(

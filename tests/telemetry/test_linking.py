@@ -171,6 +171,17 @@ def test_the_surest_span_is_the_call_but_for_one_that_stands_in_no_tree() -> Non
 def test_no_usage_is_like_no_usage() -> None:
     assert usage(["gpt-4.1"], 0, 0) is None
     assert usage(["gpt-4.1"], None, 5) is None
+    assert usage(["gpt-4.1"], None, None) is None
+
+
+def test_what_failed_before_anything_was_counted_is_like_what_did_too() -> None:
+    """A client that left, and one whose instrumentation tells nothing of an error's headers: both know model and time alone."""
+    failed = usage(["gpt-4.1"], None, None, failed=True)
+    assert failed == usage(["gpt-4.1"], 0, 0, failed=True) != usage(["gpt-4.1-mini"], None, None, failed=True)
+    assert linked([call(usage=failed)], [span(usage=failed)]) == {"c": [("s", Rank.LIKENESS)]}
+    assert linked([call(usage=USED)], [span(usage=failed)]) == linked([call(usage=failed)], [span(usage=USED)]) == {}
+    calls = [call(f"c{at}", 100.0 + at, usage=failed) for at in range(3)]
+    assert linked(calls, [span(end=104.0, usage=failed)]) == {"c0": [("s", Rank.LIKENESS)]}
 
 
 OWN = {
@@ -253,6 +264,10 @@ def test_a_librarys_own_span_is_beside_its_instrumentations_when_no_call_is_here
         native = span("native", parent_id=parent, is_native=True, scope="library", **INSIDE)
         assert double(outer, native) == {"native": "outer"}
         assert double(outer, replace(native, scope="instrumentation")) == {}
+        failed = {"usage": usage(["gpt-4.1"], None, None, failed=True)}
+        assert double(replace(outer, **failed), replace(native, **failed)) == {"native": "outer"}
+        begun = usage(["gpt-4.1"], 10, None)
+        assert double(replace(outer, usage=usage(["gpt-4.1"], 10, 0)), replace(native, usage=begun)) == {"native": "outer"}
         assert double(outer, replace(native, key_id="another")) == {}
         assert double(outer, replace(native, usage=usage(["gpt-4.1"], 10, 6))) == {}
         assert double(outer, replace(native, usage=usage(["gpt-5"], 10, 5))) == {}
