@@ -96,7 +96,7 @@ def _mask_named(words: list[Any], listed: list[Any], depth: int) -> None:
     if len(words) == 2 and is_secret_member(name) and (looks_secret(str(value).rpartition(" ")[2]) or isinstance(value, list)):
         listed[1] = masked(value, depth)
     for place, word in enumerate(words[:-1], 1):
-        if isinstance(word, str) and word.startswith("-") and is_secret(word.lstrip("-")):
+        if isinstance(word, str) and word.startswith("-") and (is_secret(word.lstrip("-")) or is_secret_member(word.lstrip("-"))):
             listed[place] = masked(words[place], depth)
 
 

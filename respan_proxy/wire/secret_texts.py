@@ -86,7 +86,7 @@ def without_secrets(text: str) -> str:
 def without_credentials(text: str) -> str:
     """Of what was said, prose or code, only what is a credential for certain: parameters and passwords of addresses, bearer tokens."""
     found: list[Found] = []
-    if "=" in text:
+    if "=" in text and ("?" in text or "&" in text or "#" in text):
         _after_equals(text, found, in_addresses_only=True)
     if "@" in text:
         for colon in _ADDRESS.finditer(text):
@@ -98,7 +98,7 @@ def without_credentials(text: str) -> str:
 
 def without_options(command: str) -> str:
     """The line of a command without the values of its options called like secrets, whatever these look like."""
-    return _OPTION_AND_VALUE.sub(lambda found: f"{found[1]}{MASK}" if is_secret(found["name"]) else found[0], command)
+    return _OPTION_AND_VALUE.sub(lambda found: f"{found[1]}{MASK}" if _is_parameters(found["name"]) else found[0], command)
 
 
 def looks_secret(value: str) -> bool:
@@ -201,10 +201,12 @@ def _closing(text: str, opening: re.Match[str]) -> int:
 
 
 def _header(text: str, colon: int, found: list[Found]) -> int:
-    """`Authorization: Bearer ...`, as a line of headers or of YAML."""
+    """`Authorization: Bearer ...`, as a line of headers, of YAML or of JavaScript."""
     name = _name_before(text, colon)
     if not is_secret_member(name):
         return colon
+    if (quoted := _VALUE.match(text, colon + 1)) is not None and quoted["quote"]:
+        return _mask(text, quoted, found) if _quotes_secret(text, quoted) else colon
     if not name.lower().endswith("cookie"):
         return _bare(text, colon + 1, found)
     if (cookies := _COOKIES.match(text, colon + 1)) is None:
@@ -236,7 +238,7 @@ def _after_equals(text: str, found: list[Found], *, in_addresses_only: bool = Fa
     done = 0
     for sign in _EQUALS.finditer(text):
         at = sign.start()
-        if at >= done and text[at - 4 : at].rstrip()[-3:].lower() in _ENDS:
+        if at >= done and text[max(0, at - 4) : at].rstrip()[-3:].lower() in _ENDS:
             done = _assigned(text, at, at + 1, found, in_addresses_only=in_addresses_only)
     if "%" in text:  # an address within an address
         done = 0
@@ -249,16 +251,21 @@ def _assigned(text: str, sign: int, start: int, found: list[Found], *, in_addres
     name = _name_before(text, sign)
     if (parameter := _parameter(text, sign, name)) is not None:
         value = (_PARAMETER if start == sign + 1 else _NESTED_PARAMETER).match(text, start)
-        if value is None or not (is_secret(parameter) or is_secret_member(parameter)):
+        if value is None or not _is_parameters(parameter):
             return sign
         found.append((*value.span(), MASK))
         return value.end()
     is_option = name.startswith("--")
-    if in_addresses_only or not (is_secret(name.lstrip("-")) if is_option else is_secret_member(name)):
+    if in_addresses_only or not (_is_parameters(name.lstrip("-")) if is_option else is_secret_member(name)):
         return sign
     if (quoted := _VALUE.match(text, start)) is None or not quoted["quote"]:
         return _bare(text, start, found, whatever=is_option)
     return _mask(text, quoted, found) if is_option or _quotes_secret(text, quoted) else sign
+
+
+def _is_parameters(name: str) -> bool:
+    """Whether a parameter of an address, or an option, is called like a secret: `key` and `token` alone are then."""
+    return is_secret(name) or is_secret_member(name)
 
 
 def _quotes_secret(text: str, opening: re.Match[str]) -> bool:
@@ -303,7 +310,7 @@ def _in_pairs(text: str, pair: re.Pattern[str], found: list[Found]) -> None:
 def _after_options(text: str, found: list[Found]) -> None:
     """`--api-key VALUE`."""
     for option in _OPTION.finditer(text):
-        value = _WORD.match(text, option.end()) if is_secret(option["name"]) else None
+        value = _WORD.match(text, option.end()) if _is_parameters(option["name"]) else None
         if value is not None and looks_secret(value[0]):
             found.append((*value.span(), MASK))
 

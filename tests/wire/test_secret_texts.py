@@ -43,6 +43,9 @@ MASKED = [
     ("Proxy-Authorization: Basic dXNlcjpwYXNz", "Proxy-Authorization: Basic ***"),
     (f"Set-Cookie: sid={S}; Path=/", "Set-Cookie: ***"),
     (f"Authorization=Bearer {S},b=c", "Authorization=Bearer ***,b=c"),
+    (f'a:\n  api_key: "{S}"\n', 'a:\n  api_key: "***"\n'),
+    (f"{{ apiKey: '{S}', a: 'b' }}", "{ apiKey: '***', a: 'b' }"),
+    (f"jwt={S}", "jwt=***"),
     (f"said Bearer {S}.", "said Bearer ***"),
     # Addresses.
     (f"failed GET https://h/v1?alt=sse&key={S} (404)", "failed GET https://h/v1?alt=sse&key=*** (404)"),
@@ -58,6 +61,7 @@ MASKED = [
     (f'api_key = "{S}"', 'api_key = "***"'),
     (f"AccountName=a;AccountKey={S}==;Suffix=b", "AccountName=a;AccountKey=***;Suffix=b"),
     (f"app --api-key {S} --port 1", "app --api-key *** --port 1"),
+    (f"app --db.password={S} --clientSecret {S}", "app --db.password=*** --clientSecret ***"),
     ("app --token=short --port 1", "app --token=*** --port 1"),
 ]
 
@@ -79,6 +83,7 @@ STAYS = [
     "max_tokens=1600000000000000000 token = tokenizer.encode(text)",
     "self.api_key = os.environ['OPENAI_API_KEY_2'], api_key=settings.providers.openai_2.api_key",
     "curl -H 'Authorization: Bearer $OPENAI_API_KEY_2' https://h/?key={key}&token=<TOKEN>&api_key=$KEY",
+    'The password: "swordfish" and the token: "a word"',
     "def f(token: str = 'abc', key: int = 2): return sorted(a, key=lambda x: x.y) # --token is required",
     "https://host:8080/a@2?q=monkey&page_token=2 git@github.com:x/y a@b.c",
 ]
