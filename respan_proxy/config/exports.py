@@ -55,10 +55,15 @@ class Preset:
     vocabulary: Vocabulary = "latest"
 
     def endpoint(self, given: str) -> str:
-        """The URL to post to, for a place that may be the host alone or any beginning of the path below it."""
-        path = urlsplit(given).path.rstrip("/")
-        beginnings = {self.path[:at] for at, letter in enumerate(self.path) if letter == "/"}
-        return given.rstrip("/") + self.path[len(path) :] if path in beginnings else given
+        """The URL to post to, for a place that may be the host alone or any beginning of the path below it; of a collector that we know by
+        name, the place may be below a path of its own (a space of Phoenix's, a Langfuse behind a proxy)."""
+        given = given.rstrip("/")
+        path = urlsplit(given).path
+        is_base = self.base_url and not path.endswith("/traces")
+        for at in sorted((at for at, letter in enumerate(self.path) if letter == "/"), reverse=True):
+            if path == self.path[:at] or (is_base and path.endswith(self.path[:at])):
+                return given + self.path[at:]
+        return given
 
 
 # A collector of nobody we know: only the path is.
