@@ -21,6 +21,8 @@ _QUOTING: Final = frozenset(
         *("input", "inputs", "output", "outputs", "prompt", "prompts", "completion", "completions", "message", "messages", "content"),
         *("contents", "text", "texts", "body", "query", "question", "answer", "response", "result", "results", "arguments", "args"),
         *("kwargs", "parameters", "variables", "document", "documents", "functions", "tools", "calls", "instructions", "definitions"),
+        *("argument", "parameter", "variable", "instruction", "definition", "value", "values", "context", "chunk", "chunks", "vector"),
+        *("vectors", "embeddings", "payload", "thought", "thoughts", "explanation", "summary", "snippet", "utterance", "reply"),
         *("format", "schema", "stacktrace", "reasoning", "thinking", "transcript", "history", "statement", "description"),
     }
 )
@@ -40,6 +42,7 @@ _HARMLESS: Final = frozenset(
         "ai.response.id",
         "ai.response.model",
         "ai.response.finishReason",
+        "process.runtime.description",
     }
 )
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
@@ -47,11 +50,14 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 def without_content(span: Span) -> Span:
     """The span without what was said: no text or list under a name that may quote, nor the texts of its errors (their types stay)."""
+    source = span.source
     return replace(
         span,
         attributes=_harmless(span.attributes),
         events=[Event(event.name, event.at_ns, _harmless(event.attributes)) for event in span.events],
         links=[replace(link, attributes=_harmless(link.attributes)) for link in span.links],
+        # A process's arguments are there.
+        source=replace(source, resource=_harmless(source.resource), scope_attributes=_harmless(source.scope_attributes)),
         status_message="",
     )
 
@@ -67,7 +73,17 @@ def unquoted(metadata: Mapping[str, Any], attributes: Container[str] = ()) -> di
 
 
 def _harmless(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in attributes.items() if isinstance(value, int | float) or not may_quote(name)}
+    return {name: _inside(value) for name, value in attributes.items() if isinstance(value, int | float) or not may_quote(name)}
+
+
+def _inside(value: Any) -> Any:
+    """The same of what is in an attribute: the names within may be those that quote."""
+    match value:
+        case Mapping():
+            return _harmless(value)
+        case list() | tuple():
+            return [_inside(inner) for inner in value]
+    return value
 
 
 # Programs could send any number of names.
