@@ -63,12 +63,11 @@ class Outcome:
 
 
 class Collector:
-    """Where an export goes. `stopping` ends every wait: what then fails is not tried again."""
+    """Posts to where an export goes. `marks` are headers of every post."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        stopping: asyncio.Event,
         marks: Mapping[str, str],
         *,
         dice: Callable[[], float] = random.random,
@@ -76,14 +75,14 @@ class Collector:
         body_s: float = BODY_S,
     ) -> None:
         self._session = session
-        self._stopping = stopping
         self._marks = marks
         self._dice = dice
         self._first_wait_s = first_wait_s
         self._body_s = body_s
 
-    async def post(self, export: Export, body: bytes, on_trouble: Callable[[str], None]) -> Outcome:
-        """Send a request's bytes until the collector says something final, or for `GIVE_UP_S`. `on_trouble` hears why it takes longer."""
+    async def post(self, export: Export, body: bytes, on_trouble: Callable[[str], None], hurry: asyncio.Event) -> Outcome:
+        """Send a request's bytes until the collector says something final, or for `GIVE_UP_S`. `on_trouble` hears why it takes longer;
+        `hurry` ends every pause: what then fails is not tried again."""
         headers = self._headers(export)
         secrets = _secrets(export.headers)
         if export.compression == "gzip":
@@ -98,10 +97,10 @@ class Collector:
             on_trouble(why)
             # Half to one and a half times: collectors are not to hear everybody at once. Not sooner when asked to: some say 0.
             pause_s = max(asked_s or 0.0, wait_s * (0.5 + self._dice()))
-            if self._stopping.is_set() or loop.time() + pause_s > until:
+            if hurry.is_set() or loop.time() + pause_s > until:
                 return Outcome("given_up", why=why)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
+                await asyncio.wait_for(hurry.wait(), pause_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
     async def _once(self, export: Export, headers: Mapping[str, str], body: bytes) -> Outcome | tuple[str, float | None]:

@@ -32,7 +32,6 @@ class Exports:
         self._mark = mark
         self._headers = headers
         self._session: aiohttp.ClientSession | None = None
-        self._stopping = asyncio.Event()
         self._exporters: dict[str, tuple[Exporter, asyncio.Task[None]]] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -42,7 +41,6 @@ class Exports:
     async def __aexit__(self, *_: object) -> None:
         if self._exporters:
             await self._settle()
-        self._stopping.set()
         for exporter, task in self._exporters.values():
             self._end(exporter, task)
         self._exporters.clear()
@@ -61,7 +59,7 @@ class Exports:
 
         for export in exports:
             if running := self._exporters.get(export.name):
-                running[0].export = export
+                running[0].change(export)
             else:
                 exporter = Exporter(export, self._read, self._collector(), self._mark)
                 self._exporters[export.name] = exporter, asyncio.create_task(exporter.run(), name=f"export {export.name}")
@@ -80,7 +78,7 @@ class Exports:
         if self._session is None:
             # Nobody's cookies, no outgoing proxy of the environment: as for providers.
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
-        return Collector(self._session, self._stopping, self._headers)
+        return Collector(self._session, self._headers)
 
     def _end(self, exporter: Exporter, task: asyncio.Task[None]) -> None:
         exporter.stop()

@@ -23,7 +23,7 @@ from respan_proxy.server.reading import read_body, skip_body
 from respan_proxy.telemetry import otlp
 from respan_proxy.telemetry.otlp_answers import refusal, success
 from respan_proxy.telemetry.otlp_received import Received
-from respan_proxy.telemetry.spans import MARK, Told
+from respan_proxy.telemetry.spans import Told, has_passed
 from respan_proxy.telemetry.vocabularies import tell
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ class Telemetry:
 
 def _tell(body: bytes, encoding: str, caller: Caller, mark: str | None) -> tuple[Received, list[Told]]:
     received = otlp.read(body, encoding)
-    return received, [tell(span, caller) for span in received.spans if mark is None or span.source.resource.get(MARK) != mark]
+    return received, [tell(span, caller) for span in received.spans if mark is None or not has_passed(span.source.resource, mark)]
 
 
 def _admitted(request: web.BaseRequest, config: Config, listen: Listen) -> Caller:

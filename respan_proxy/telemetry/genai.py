@@ -97,6 +97,10 @@ _LEGACY: Final = (
 )
 
 
+# Of characters: some 30 processes. One that goes through more of them has not been kept from going round by this.
+_MOST_MARKS: Final = 1000
+
+
 def span_of(found: Remembered, *, content: PassedContent, vocabulary: Vocabulary, resource: Mapping[str, Any], mark: str) -> Span:
     """The span to pass on. `resource` are attributes that the export adds to every resource, `mark` the id of this process."""
     row, raw = found.row, None if found.raw is None else public_span(found.raw)
@@ -116,8 +120,14 @@ def span_of(found: Remembered, *, content: PassedContent, vocabulary: Vocabulary
         span.attributes = {**told, **span.attributes}
     if is_call or raw is None:
         _fail(span, row, content)
-    span.source = replace(span.source, resource={**span.source.resource, **_resource(row), **resource, MARK: mark})
+    span.source = replace(span.source, resource={**span.source.resource, **_resource(row), **resource, MARK: _passed(raw, mark)})
     return span
+
+
+def _passed(raw: Mapping[str, Any] | None, mark: str) -> str:
+    """The processes that passed the span on, the last one last: two that pass on to each other must know their own again."""
+    before = ((raw or {}).get("resource") or {}).get(MARK)
+    return f"{before} {mark}" if isinstance(before, str) and len(before) < _MOST_MARKS else mark
 
 
 def _own(row: Row) -> Span:

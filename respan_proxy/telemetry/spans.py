@@ -9,8 +9,14 @@ from typing import Any, Final
 
 from respan_proxy.respan.spans import Row
 
-# On the resource of everything we pass on: the process that did. What comes back to it with this is its own, and is not taken again.
+# On the resource of everything we pass on: the processes that did, by their ids. What comes back to one of them is not taken again.
 MARK: Final = "respan.proxy.instance"
+
+
+def has_passed(resource: Mapping[str, Any], instance_id: str) -> bool:
+    """Whether that process has passed on the spans of this resource."""
+    marks = resource.get(MARK)
+    return isinstance(marks, str) and instance_id in marks.split(" ")
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from respan_proxy.telemetry.attributes import FACTS
 from respan_proxy.telemetry.genai import span_of
 from respan_proxy.telemetry.genai_messages import input_messages, output_messages, tool_definitions
 from respan_proxy.telemetry.quoting import may_quote
-from respan_proxy.telemetry.spans import MARK, Event, Remembered, Said, Source, Span
+from respan_proxy.telemetry.spans import MARK, Event, Remembered, Said, Source, Span, has_passed
 from respan_proxy.telemetry.vocabularies import tell
 
 TRACE, SPAN, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "00f067aa0ba902b7"
@@ -216,6 +217,7 @@ def test_ids_that_people_made_up_become_ids() -> None:
         *("traceloop.entity.input", "traceloop.entity.output", "llm.input_messages.0.message.content", "input.value", "output.value"),
         *("llm.request.functions.0.description", "respan.span.tools", "respan.prompt", "exception.message", "exception.stacktrace"),
         *("error.message", "ai.prompt.messages", "ai.response.text", "langfuse.observation.input", "mlflow.spanInputs", "userPrompt"),
+        *("ai.value", "ai.embeddings", "retrieval.chunks", "process.command_args", "function_call.argument", "chat.context"),
         *("final_result", "gen_ai.tool.call.arguments", "gen_ai.tool.call.result", "db.query.text", "db.statement", "retrieval.documents"),
     ],
 )
@@ -233,6 +235,23 @@ def test_names_of_what_was_said_are_known_whoever_says_them(name: str) -> None:
 )
 def test_names_of_other_things_are_not(name: str) -> None:
     assert not may_quote(name)
+
+
+def test_no_process_and_no_depth_of_an_attribute_says_what_was_said() -> None:
+    told = {"steps": [{"name": "look", "tool": {"input": "secret words", "turns": 2}}], "kind": {"output": "secret words", "model": "m"}}
+    resource = {"process.command_args": ["agent", "secret words"], "service.name": "app"}
+    told_of = tell(replace(app_span(attributes=told), source=Source(resource, "s", "", {"prompt": "secret words", "kept": True})), Caller())
+    out = passed(told_of.row, "none", raw=told_of.raw)
+    assert "secret words" not in repr(out)
+    assert (out.attributes["steps"], out.attributes["kind"]) == ([{"name": "look", "tool": {"turns": 2}}], {"model": "m"})
+    assert (out.source.resource["service.name"], out.source.scope_attributes) == ("app", {"kept": True})
+
+
+def test_whoever_passes_a_span_on_adds_itself() -> None:
+    told = tell(replace(app_span(), source=Source({MARK: "first"})), Caller())
+    out = passed(told.row, raw=told.raw)
+    assert has_passed(out.source.resource, "first")
+    assert [has_passed({MARK: marks}, "a") for marks in ("a", "b a", "ab", 7, None)] == [True, True, False, False, False]
 
 
 # messages, as the dialects say them

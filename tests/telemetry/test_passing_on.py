@@ -22,15 +22,10 @@ from respan_proxy.telemetry.vocabularies import tell
 from tests.conftest import Host, Proxy, StartProxy
 from tests.fakes.collector import FakeCollector, spans_of
 from tests.fakes.provider import silent, whole
-from tests.store.spans import TRACE, call, told
+from tests.store.spans import TRACE, call, read, told
 
 EVER = {"start_time": "2020-01-01T00:00:00Z"}
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "say hi"}], "customer_identifier": "c1", "thread_identifier": "t1"}
-
-
-@pytest.fixture
-async def collector(host: Host[FakeCollector]) -> FakeCollector:
-    return await host(FakeCollector())
 
 
 def export_to(collector: FakeCollector, **options: Any) -> dict[str, Any]:
@@ -177,6 +172,26 @@ async def test_an_export_that_points_at_ourselves_does_not_go_round(start_proxy:
     assert proxy.house.telemetry.counters.received == 2
     async with aiohttp.ClientSession() as client, client.get(f"{proxy.base}/request-logs/list/", params=EVER) as response:
         assert (await response.json())["count"] == 2
+
+
+async def test_two_proxies_that_export_to_each_other_take_nothing_back(
+    start_proxy: StartProxy, environ: dict[str, str], host: Host[Any], tmp_path: Path
+) -> None:
+    flags = {"listen": "127.0.0.1:0", "database": str(tmp_path / "theirs.db")}
+    house = await host(running(parse({}, environ, "test.toml", flags)))
+    theirs, ours = Proxy(house, f"http://127.0.0.1:{house.address.port}"), await start_proxy({}, environ)
+    for one, other in ((ours, theirs), (theirs, ours)):
+        exports = parse({"export": [{"name": "o", "endpoint": f"{other.root}/v1/traces", "wait_s": 0}]}, environ).exports
+        one.house.adopt(replace(one.house.config, exports=exports))
+    await export_of_app(ours, app_span("1"))
+    await called(ours)
+    async with asyncio.timeout(10):
+        while (await health(theirs))["o"]["sent"] < 2:
+            await asyncio.sleep(0)
+    before = await rows(ours)
+    assert ours.house.telemetry.counters.received == 2
+    assert len(before) == 2
+    assert read(ours.house.writer.path, "SELECT count(*) FROM span") == [(1,)], "only the app's own"
 
 
 # what another proxy receives
