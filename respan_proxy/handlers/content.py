@@ -17,7 +17,7 @@ from respan_proxy.wire.secret_texts import without_credentials
 
 # Looked through for addresses with keys in them (3 us for 7 KB of prose); beyond it, images and documents, a search would hold up streams.
 _SEARCHED_BYTES = 1_000_000
-_BEARER = re.compile(rb"B(?=earer)")
+_BEARER = re.compile(rb"B(?=(?i:earer))")
 
 
 def bodies(exchange: Exchange, attempt: Attempt | None) -> tuple[bytes, bytes | None]:

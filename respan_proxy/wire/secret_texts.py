@@ -44,9 +44,8 @@ _SCHEMA = re.compile(
     r"\s*\{\s*\\*[\"'](?:title|description|anyOf|oneOf|allOf|enum|\$ref|type\\*[\"']\s*:\s*(?:\[|\\*[\"']"
     r"(?:string|object|array|number|integer|boolean|null)\b))"
 )
-_PAIR = r"\s{0,16}b?\\*[\"'](?P<name>[\w.-]{2,64})\\*[\"']\s{0,16},(?=\s{0,16}b?\\*[\"'])"
-_LISTED = re.compile(rf"\[{_PAIR}")
-_TUPLED = re.compile(rf"\({_PAIR}")
+_PAIR = re.compile(r".\s{0,16}b?\\*[\"'](?P<name>[\w.-]{2,64})\\*[\"']\s{0,16},(?=\s{0,16}b?\\*[\"'])", re.DOTALL)
+_BEFORE_PAIRS: Final = frozenset("\"'\\b \n")
 _NAMED = re.compile(
     r"\\*[\"'](?:name|key|header)\\*[\"']\s*:\s*\\*[\"'](?P<name>[\w.-]{2,64})\\*[\"']\s*,\s*\\*[\"']value\Z", re.IGNORECASE
 )
@@ -62,7 +61,7 @@ _WORD = re.compile(r"[^\s\"'\\,;<>{}()\[\]`|]{1,4096}")
 _OPTION_AND_VALUE = re.compile(r"(?<!\S)(--?(?P<name>[A-Za-z][\w.-]{0,63})(?:\s{1,16}|=))(?!-)(?:'[^']*'|\"[^\"]*\"|\S+)")
 _USER = re.compile(r":\\?/\\?/(?P<user>[^\s/?#\"'<>@:\\]{0,256})(?::(?P<password>[^\s/?#\"'<>\\]{1,256}))?@")
 _ADDRESS = re.compile(r":(?=\\?/\\?/)")
-_BEARER = re.compile(r"earer(?:\s{1,4}|%20)(?P<value>[\w.~+/=%-]{16,})")
+_BEARER = re.compile(r"B(?i:earer)(?:\s{1,4}|%20)(?P<value>[\w.~+/=%-]{16,})")
 
 
 def without_secrets(text: str) -> str:
@@ -72,13 +71,12 @@ def without_secrets(text: str) -> str:
         _after_colons(text, found)
     if "=" in text:
         _after_equals(text, found)
-    if "[" in text:
-        _in_pairs(text, _LISTED, found)
-    if "(" in text:
-        _in_pairs(text, _TUPLED, found)
-    if "-" in text:
+    for opening in "[(":
+        if opening in text:
+            _in_pairs(text, opening, found)
+    if "-" in text and "--" in text:
         _after_options(text, found)
-    if "earer" in text:
+    if "B" in text:
         _after_bearer(text, found)
     return _replaced(text, found) if found else text
 
@@ -91,7 +89,7 @@ def without_credentials(text: str) -> str:
     if "@" in text:
         for colon in _ADDRESS.finditer(text):
             _user(text, colon.start(), found)
-    if "earer" in text:
+    if "B" in text:
         _after_bearer(text, found)
     return _replaced(text, found) if found else text
 
@@ -296,15 +294,16 @@ def _parameter(text: str, end: int, name: str) -> str | None:
     return unquote(name) if before.endswith(("?", "&", "&amp;", "#")) else None
 
 
-def _in_pairs(text: str, pair: re.Pattern[str], found: list[Found]) -> None:
+def _in_pairs(text: str, opening: str, found: list[Found]) -> None:
     """`["authorization", "Bearer ..."]`; a list of names looks like that too."""
-    done = 0
-    for names in pair.finditer(text):
-        if names.start() < done or not is_secret_member(names["name"]):
-            continue
-        value = _VALUE.match(text, names.end())
-        if value is not None and value["quote"] and _quotes_secret(text, value):
-            done = _mask(text, value, found)
+    at = text.find(opening)
+    while at != -1:
+        end = at + 1
+        if text[end : end + 1] in _BEFORE_PAIRS and (names := _PAIR.match(text, at)) is not None and is_secret_member(names["name"]):
+            value = _VALUE.match(text, names.end())
+            if value is not None and value["quote"] and _quotes_secret(text, value):
+                end = _mask(text, value, found)
+        at = text.find(opening, end)
 
 
 def _after_options(text: str, found: list[Found]) -> None:
