@@ -235,6 +235,10 @@ def fits(span: Heard, call: Call) -> bool:
     return span.start - late_s <= call.end and call.start - SLACK_S <= span.end
 
 
+# Told by who does not know even of what model, as the Agents SDK does not.
+_FAILED = Usage(frozenset(), 0, frozenset({0}))
+
+
 def alike(span: Heard, call: Call) -> bool:
     """Whether a generation of the same key was under way around the call, of the same model, and used as much."""
     mine, its = span.usage, call.usage
@@ -246,7 +250,7 @@ def alike(span: Heard, call: Call) -> bool:
         and call.end - SLACK_S <= span.end <= call.end + REACH_S
         and mine.prompt == its.prompt
         and not mine.completions.isdisjoint(its.completions)
-        and not mine.models.isdisjoint(its.models)
+        and (mine == _FAILED or not mine.models.isdisjoint(its.models))
     )
 
 

@@ -180,6 +180,9 @@ def test_what_failed_before_anything_was_counted_is_like_what_did_too() -> None:
     assert failed == usage(["gpt-4.1"], 0, 0, failed=True) != usage(["gpt-4.1-mini"], None, None, failed=True)
     assert linked([call(usage=failed)], [span(usage=failed)]) == {"c": [("s", Rank.LIKENESS)]}
     assert linked([call(usage=USED)], [span(usage=failed)]) == linked([call(usage=failed)], [span(usage=USED)]) == {}
+    nameless = usage([None], None, None, failed=True)
+    assert linked([call(usage=failed)], [span(usage=nameless)]) == {"c": [("s", Rank.LIKENESS)]}
+    assert linked([call(usage=nameless)], [span(usage=failed)]) == linked([call(usage=USED)], [span(usage=nameless)]) == {}
     calls = [call(f"c{at}", 100.0 + at, usage=failed) for at in range(3)]
     assert linked(calls, [span(end=104.0, usage=failed)]) == {"c0": [("s", Rank.LIKENESS)]}
 
