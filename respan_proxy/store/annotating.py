@@ -9,8 +9,31 @@ from typing import Any
 import orjson
 
 from respan_proxy.respan.spans import COLUMNS, Row, bind
+from respan_proxy.store.knot import AMONG, as_json
 from respan_proxy.telemetry.linking import LINKED, MERGED
+from respan_proxy.telemetry.remarks import ANNOTATIONS
 from respan_proxy.telemetry.spans import Annotation
+
+_SAID = tuple(sorted(ANNOTATIONS))
+
+
+def said_later(connection: sqlite3.Connection, made: Mapping[str, Mapping[str, Any]]) -> list[Annotation]:
+    """What was said of rows after they were made; `made` are their columns as they were then, as stored values, by the rows' ids."""
+    found: list[Annotation] = []
+    sql = f"SELECT unique_id, {', '.join(_SAID)} FROM log WHERE unique_id {AMONG}"
+    for unique_id, *values in connection.execute(sql, (as_json(made),)):
+        changes: dict[str, Any] = {}
+        for name, value in zip(_SAID, values, strict=True):
+            if value == (before := made[unique_id].get(name)):
+                continue
+            if name in MERGED:
+                now, then = (orjson.loads(text or "{}") for text in (value, before))
+                changes[name] = {key: now.get(key) for key in {**then, **now} if now.get(key) != then.get(key)}
+            else:
+                changes[name] = value
+        if changes:
+            found.append((unique_id, changes))
+    return found
 
 
 def annotate(annotations: Sequence[Annotation], key_id: str | None, connection: sqlite3.Connection) -> list[bool]:

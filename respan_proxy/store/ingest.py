@@ -22,6 +22,7 @@ import orjson
 from respan_proxy.errors import ProxyError
 from respan_proxy.respan.spans import COLUMNS, Row, Shape, bind, mended, storable
 from respan_proxy.store import linking, span_content
+from respan_proxy.store.annotating import annotate, said_later
 from respan_proxy.store.knot import AMONG, Span, as_json, heard, likenesses, untie
 from respan_proxy.store.transaction import OF_A_ROW, transaction, upsert
 from respan_proxy.telemetry.quoting import unquoted
@@ -233,7 +234,7 @@ class Ingest:
     def _write(self, ready: Sequence[_Fresh], connection: sqlite3.Connection) -> tuple[list[int], set[str]]:
         fresh, refused, stored, renewed = _admitted(connection, ready)
         # What is here already as it comes again stays as it is, with what was said of it meanwhile.
-        same = {own_id for own_id in stored - renewed if fresh[own_id].span.role == "row"}
+        same = {own_id for own_id in stored - renewed.keys() if fresh[own_id].span.role == "row"}
         claiming = [one.span for own_id, one in fresh.items() if one.span.heard.claims or own_id in stored]
         forbidden: set[str] = set()
         settled: set[str] = set()
@@ -246,16 +247,19 @@ class Ingest:
                 rows.setdefault(one.shape, []).append(one.bound)
                 if one.span.facts.get("status") != "running":
                     settled.add(own_id)
-        connection.executemany(_BLANK, [(own_id,) for own_id in renewed if fresh[own_id].span.role == "row"])
+        made = {own_id: orjson.loads(facts) for own_id, facts in renewed.items() if fresh[own_id].span.role == "row"}
+        later = said_later(connection, made) if made else []
+        connection.executemany(_BLANK, [(own_id,) for own_id in made])
         for shape, group in rows.items():
             connection.executemany(upsert(shape), group)
+        annotate(later, None, connection)
         connection.executemany(_SPAN, [_values(one, own_id in forbidden) for own_id, one in fresh.items()])
         if moved := linking.homeless(connection, [one.span.heard.trace_id for one in fresh.values()]):
             settled |= linking.rehome(connection, moved)
         return refused, settled
 
 
-def _admitted(connection: sqlite3.Connection, ready: Sequence[_Fresh]) -> tuple[dict[str, _Fresh], list[int], set[str], set[str]]:
+def _admitted(connection: sqlite3.Connection, ready: Sequence[_Fresh]) -> tuple[dict[str, _Fresh], list[int], set[str], dict[str, str]]:
     """The spans to be written by id, each once and in its newest version; the places of those that would write over what is another's;
     the ids of those that are here already, and of those that are here in another version."""
     fresh: dict[str, _Fresh] = {}
@@ -273,7 +277,7 @@ def _admitted(connection: sqlite3.Connection, ready: Sequence[_Fresh]) -> tuple[
             log.warning("span %s is not stored: a row of that id is there, which is another's", own_id)
             refused += [other.place for other in ready if other.span.heard.id == own_id]
     stored: set[str] = set()
-    renewed: set[str] = set()
+    renewed: dict[str, str] = {}
     sql = f"SELECT own_id, unique_id, role, ended_at, facts FROM span WHERE own_id {AMONG}"
     for own_id, unique_id, role, ended_at, facts in connection.execute(sql, (as_json(fresh),)).fetchall():
         span = fresh[own_id].span
@@ -283,7 +287,7 @@ def _admitted(connection: sqlite3.Connection, ready: Sequence[_Fresh]) -> tuple[
             span.unique_id, span.role = unique_id, role
             stored.add(own_id)
             if facts != _json(span.facts):
-                renewed.add(own_id)
+                renewed[own_id] = facts
     return fresh, refused, stored, renewed
 
 

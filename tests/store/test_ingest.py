@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
 import pytest
 
 from respan_proxy.errors import ProxyError
 from respan_proxy.respan.spans import Content
+from respan_proxy.store.annotating import annotate
 from respan_proxy.store.ingest import AT_ONCE, WAITING_BYTES
 from respan_proxy.store.retention import CHUNK_ROWS, Retention
 from respan_proxy.store.span_content import raw, said
@@ -401,3 +404,21 @@ async def test_an_answer_out_of_the_cache_and_the_first_one_have_a_span_each(pat
         assert read(path, "SELECT unique_id, span_unique_id FROM log ORDER BY seq") == [
             (f"c{number}.".ljust(32, "0"), f"s{number}.".ljust(16, "0")) for number in range(3)
         ]
+
+
+async def test_what_was_said_of_a_span_outlives_a_newer_version_of_it(path: Path) -> None:
+    """A note, or feedback, for a span that still ran was gone when its end came."""
+    async with writing(path) as writer:
+        first = told("s", timestamp=AT, metadata={"plan": "free", "step": 1, "old": 1}, customer_identifier="of the app")
+        await writer.ingest([first], 1000, "full")
+        changes = {
+            "note": "look",
+            "positive_feedback": True,
+            "metadata": {"plan": "pro", "seen": True, "old": None},
+            "thread_identifier": "t",
+        }
+        assert await writer.change(partial(annotate, [(first.row.unique_id, changes)], None)) == [True]
+        await writer.ingest([told("s", span_path="a/b", metadata={"plan": "free", "step": 2, "old": 1})], 1000, "full")
+        said = "note, positive_feedback, thread_identifier, customer_identifier, span_path"
+        assert read(path, f"SELECT {said} FROM log") == [("look", 1, "t", None, "a/b")]
+        assert [orjson.loads(text) for (text,) in read(path, "SELECT metadata FROM log")] == [{"plan": "pro", "step": 2, "seen": True}]
