@@ -42,6 +42,16 @@ _SELLERS: Final[Mapping[str, str]] = {
 }
 
 
+def count_reasoning(row: Row) -> None:
+    """Make `completion_tokens` include those of the thoughts, as the conventions say, where it is plain that they are not: Google counts
+    them beside the answer, and instrumentations hand on what it says."""
+    thoughts, written = row.reasoning_tokens, row.completion_tokens
+    if not thoughts or written is None:
+        return
+    if thoughts > written or row.total_request_tokens == (row.prompt_tokens or 0) + written + thoughts:
+        row.completion_tokens = written + thoughts
+
+
 def count_cached(row: Row, *, uncached: bool) -> None:
     """Make `prompt_tokens` include what was read from the cache and written to it, and the total both sides at least.
 

@@ -12,7 +12,7 @@ from respan_proxy.respan.spans import COLUMNS, GENERATIONS, NANO, Row
 from respan_proxy.telemetry import messages
 from respan_proxy.telemetry.attributes import count, number, place, text
 from respan_proxy.telemetry.spans import Claim, Event, Link, Said, Source, Span, Told, row_id
-from respan_proxy.telemetry.usage import count_cached, estimate_usage, fill_cost, fill_pace
+from respan_proxy.telemetry.usage import count_cached, count_reasoning, estimate_usage, fill_cost, fill_pace
 from respan_proxy.wire.masking import cleaned, cleaned_error
 
 # The client library of Anthropic traces itself since 2.0; the id of its span goes to the gateway as `traceparent`.
@@ -94,6 +94,7 @@ def tell(span: Span, caller: Caller) -> Told:
     row.metadata = _metadata(found, metadata, source)
     said = _said(found, families, span, is_generation=is_generation)
     _fill_answer(row, said)
+    count_reasoning(row)
     count_cached(row, uncached=source.scope_name.startswith(_UNCACHED_SCOPES))
     if "log_id" not in found:
         estimate_usage(row, said)

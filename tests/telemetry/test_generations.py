@@ -293,6 +293,25 @@ def test_an_empty_input_or_output_is_no_message(nothing: str) -> None:
     assert told.said.prompt_messages is told.said.completion_messages is told.row.has_tool_calls is None
 
 
+@pytest.mark.parametrize(
+    ("output", "thoughts", "total", "counted"),
+    [
+        (5, 700, 715, 705),  # Google's count of its answer, its thoughts beside it
+        (5, 700, None, 705),
+        (50, 7, 67, 57),
+        (50, 7, 60, 50),  # the conventions': the thoughts are a part
+        (50, 7, None, 50),
+        (50, 0, 60, 50),
+    ],
+)
+def test_tokens_of_thoughts_are_among_those_of_the_answer(output: int, thoughts: int, total: int | None, counted: int) -> None:
+    said = {"gen_ai.operation.name": "generate_content", "gen_ai.provider.name": "gcp.gemini", "gen_ai.request.model": "gemini-2.5-flash"}
+    usage = {"gen_ai.usage.input_tokens": 10, "gen_ai.usage.output_tokens": output, "gen_ai.usage.reasoning.output_tokens": thoughts}
+    row = of(said | usage | ({"gen_ai.usage.total_tokens": total} if total else {})).row
+    assert (row.completion_tokens, row.reasoning_tokens, row.total_request_tokens) == (counted, thoughts, 10 + counted)
+    assert row.cost == 10 * 300 + counted * 2500
+
+
 def test_a_generation_has_its_pace_of_a_stream_from_the_first_words_on() -> None:
     said = {"llm.request.type": "chat", "gen_ai.usage.output_tokens": 60}
     first = {"gen_ai.response.time_to_first_chunk": 0.4, "gen_ai.is_streaming": True}
