@@ -7,6 +7,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,8 +53,52 @@ def test_several_members_are_one_body(name: str, compress: Callable[[bytes], byt
     assert decode(compress(b"one ") + compress(b"") + compress(b"two"), name, LIMIT) == b"one two"
 
 
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress, zstd.compress])
+def test_what_lies_behind_a_member_is_handed_over_in_small_pieces(
+    compress: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind each end all the rest was copied: 100,000 empty members, 2 MB, took 6 s, and 40 MB of them hours."""
+    name = {gzip.compress: "gzip", zlib.compress: "deflate", zstd.compress: "zstd"}[compress]
+    handed: list[int] = []
+    opened = encoding._Members._open
+
+    class Counting:
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+        def inflate(self, data: bytes) -> bytes:
+            handed.append(len(data))
+            return bytes(self.inner.inflate(data))
+
+    monkeypatch.setattr(encoding._Members, "_open", lambda self, head: Counting(opened(self, head)))
+    assert decode(compress(b"x") * 2000, name, LIMIT) == b"x" * 2000
+    assert sum(handed) <= 2000 * 1024
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress])
+def test_so_many_members_are_read_and_no_more(compress: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "_MOST_MEMBERS", 10)
+    name = "gzip" if compress is gzip.compress else "zstd"
+    assert decode(compress(b"x") * 10, name, LIMIT) == b"x" * 10
+    with pytest.raises(EncodingProblem, match="found more than 10 members"):
+        decode(compress(b"x") * 11, name, LIMIT)
+
+
+def test_so_many_codings_come_off_and_no_more() -> None:
+    assert decode(gzip.compress(gzip.compress(gzip.compress(b"x"))), "gzip, gzip, gzip", LIMIT) == b"x"
+    with pytest.raises(EncodingProblem, match="found 4 codings, expected 3 at most"):
+        decode(b"", "gzip, gzip, gzip, gzip", LIMIT)
+
+
 def test_zeros_after_gzip_are_padding() -> None:
     assert decode(gzip.compress(b"x") + b"\0" * 512, "gzip", LIMIT) == b"x"
+    padded = (gzip.compress(b"x") + b"\0" * 700) * 3
+    assert decode(padded, "gzip", LIMIT) == b"xxx"
+    step = Inflate("gzip")
+    assert b"".join([step.feed(padded[at : at + 1]) for at in range(len(padded))]) + step.end(None) == b"xxx"
 
 
 @pytest.mark.parametrize(("name", "compress"), [("gzip", gzip.compress), ("zstd", zstd.compress), ("gzip, zstd", CODINGS[-1][1])])
