@@ -36,7 +36,7 @@ Found = tuple[int, int, str]
 _COLON = re.compile(rf""":(?:(?<={_ENDING}["']:)|(?<=\\["']:)|(?<={_ENDING}:)|(?=\\?/\\?/))""")
 _EQUALS = re.compile(rf"=(?:(?<={_ENDING}=)|(?<={_ENDING} =))")
 _NESTED_EQUALS = re.compile(rf"%3[Dd](?<={_ENDING}%3.)")
-_VALUE = re.compile(r"\s{0,64}(?:[bru]|[A-Za-z]{1,20}\()?(?P<slashes>\\{0,127})(?P<quote>[\"'])|\s{0,64}(?P<open>[\[{(])")
+_VALUE = re.compile(r"\s{0,64}(?:[bru]|[A-Za-z]{1,20}\()?(?P<slashes>\\{0,127})(?P<quote>[\"'])|\s{0,64}(?P<open>[\[{])")
 _TOKEN = re.compile(r"(?P<slashes>\\*)(?P<quote>[\"'])|(?P<open>[\[{(])|[\]})]")
 _IS_NAME = re.compile(r"\s*:")
 # An argument called `api_key` is described, not given, in the definition of a tool.
@@ -45,6 +45,7 @@ _SCHEMA = re.compile(
     r"(?:string|object|array|number|integer|boolean|null)\b))"
 )
 _PAIR = re.compile(r".\s{0,16}b?\\*[\"'](?P<name>[\w.-]{2,64})\\*[\"']\s{0,16},(?=\s{0,16}b?\\*[\"'])", re.DOTALL)
+_AFTER_PAIR = re.compile(r"\\*[\"']\s{0,16}[\])]")
 _BEFORE_PAIRS: Final = frozenset("\"'\\b \n")
 _NAMED = re.compile(
     r"\\*[\"'](?:name|key|header)\\*[\"']\s*:\s*\\*[\"'](?P<name>[\w.-]{2,64})\\*[\"']\s*,\s*\\*[\"']value\Z", re.IGNORECASE
@@ -149,10 +150,12 @@ def _quoted(text: str, colon: int, found: list[Found]) -> int:
     if name.lower() == "value":
         before = _NAMED.search(text[max(0, end - _BEFORE_CHARS) : end])
         name = before["name"] if before is not None else ""
-    return _values(text, colon + 1, found) if name and is_secret_member(name) else colon
+    # JSON has one kind of quotes, reprs have two; others are code that only looks like either.
+    marks = text[end:colon] if quote == '"' else None
+    return _values(text, colon + 1, marks, found) if name and is_secret_member(name) else colon
 
 
-def _values(text: str, at: int, found: list[Found]) -> int:
+def _values(text: str, at: int, marks: str | None, found: list[Found]) -> int:
     """The quoted text that begins there, or all those in the list or object that does."""
     if (opening := _VALUE.match(text, at)) is None:
         return _bare(text, at, found)
@@ -166,6 +169,8 @@ def _values(text: str, at: int, found: list[Found]) -> int:
             return len(text)
         at = token.end()
         if token["quote"]:
+            if marks is not None and token[0] != marks:
+                continue
             at = _closing(text, token) + len(token[0])
             if _IS_NAME.match(text, at) is None:
                 _mask(text, token, found)
@@ -217,6 +222,8 @@ def _bare(text: str, at: int, found: list[Found], *, whatever: bool = False) -> 
     """A word without quotes: a secret when it looks like one, and `whatever` it is after an option."""
     if (word := _BARE.match(text, at)) is None:
         return at
+    if text[word.end() : word.end() + 1] == "(":  # of code that calls something
+        return word.end()
     # `Authorization: Bearer token` is about one.
     if whatever or looks_secret(word["value"]) or (word["scheme"] is not None and len(word["value"]) >= 8):
         found.append((*word.span("value"), MASK))
@@ -302,7 +309,9 @@ def _in_pairs(text: str, opening: str, found: list[Found]) -> None:
         if text[end : end + 1] in _BEFORE_PAIRS and (names := _PAIR.match(text, at)) is not None and is_secret_member(names["name"]):
             value = _VALUE.match(text, names.end())
             if value is not None and value["quote"] and _quotes_secret(text, value):
-                end = _mask(text, value, found)
+                closing = _closing(text, value)
+                if closing == len(text) or _AFTER_PAIR.match(text, closing) is not None:
+                    end = _mask(text, value, found)
         at = text.find(opening, end)
 
 
