@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Sleep = Callable[[float], Awaitable[object]]
 
+_ANSWERED = frozenset({"generate", "embed", "count"})
+
 # The statuses with which providers say when to come back, and the shortest wait that whole seconds can say.
 _COME_BACK = frozenset({429, 503, 529})
 _COME_BACK_AFTER_S = "1"
@@ -105,6 +107,8 @@ class Echo:
         try:
             how = Manner() if stand_in or says is not None else manner(name)
             await self._begin(how)
+            if endpoint.kind not in _ANSWERED:
+                raise RequestRejected(f"echo generates, embeds and counts tokens: it has no {endpoint.path}", status=404, kind="not_found")
             members = _parsed(body)
             match endpoint.kind:
                 case "generate":
@@ -115,9 +119,8 @@ class Echo:
                     return self._streamed(call, headers) if stream else Reply(200, headers, await self._whole(call))
                 case "embed":
                     return Reply(200, headers, embed(dialect.name, name, members))
-                case "count":
+                case _:
                     return Reply(200, headers, _count(dialect.name, members))
-            raise RequestRejected(f"echo keeps nothing: it has no {endpoint.path}", status=404, kind="not_found")
         except UpstreamUnavailable:
             raise
         except ProxyError as error:

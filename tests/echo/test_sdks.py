@@ -15,6 +15,7 @@ from google.genai import types
 from pydantic import BaseModel
 
 from respan_proxy.echo.provider import Echo
+from tests.conftest import StartProxy
 from tests.echo.serving import serving
 
 
@@ -309,3 +310,12 @@ class TestGemini:
             stream = await gemini.models.generate_content_stream(model=model, contents="Hello")
             with pytest.raises(google_errors.ServerError, match="status 500"):
                 [chunk async for chunk in stream]
+
+
+async def test_a_file_is_not_taken_for_a_mistake_in_json(start_proxy: StartProxy) -> None:
+    proxy = await start_proxy({}, {})
+    async with openai.AsyncOpenAI(api_key="any", base_url=proxy.base, max_retries=0) as gpt:
+        with pytest.raises(openai.NotFoundError, match="it has no /audio/transcriptions"):
+            await gpt.audio.transcriptions.create(model="whisper-1", file=("a.mp3", b"ID3"))
+        with pytest.raises(openai.NotFoundError, match="it has no /files"):
+            await gpt.files.create(file=("batch.jsonl", b"{}"), purpose="batch")
