@@ -176,6 +176,10 @@ def test_an_endpoint_is_completed_where_it_is_a_beginning(preset: str | None, gi
         ),
         ([{"preset": "grafana"}], 'export[1].preset: found a string \'grafana\', expected one of "langfuse", "phoenix"'),
         ([{"preset": "phoenix", "headers": {"X": "env:NOT_SET"}}], "export[1].headers.X: found a string 'env:NOT_SET', expected the name"),
+        (
+            [{"name": "a", "endpoint": "https://me:the-password@a.example/v1/traces?key=the-key"}],
+            "export[1].endpoint: found a string 'https://***@a.example/v1/traces?***', expected an http:// or https:// URL without",
+        ),
         ([{"preset": "phoenix", "heders": {}}], "export[1].heders: found an unknown key, expected a known key; did you mean headers?"),
     ],
 )

@@ -118,6 +118,10 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+# Of a URL, where a key may be: its user and password, and its query.
+_SECRET_OF_URL = re.compile(r"(?<=://)[^/?#@\s]+(?=@)|(?<=\?)[^#\s]+(?=#|$)")
+
+
 def _shown(value: object, *, hide: bool) -> str:
     if value is None:
         return "nothing"
@@ -126,5 +130,5 @@ def _shown(value: object, *, hide: bool) -> str:
     )
     if hide or isinstance(value, Mapping):
         return kind
-    text = repr(value)
+    text = repr(_SECRET_OF_URL.sub("***", value) if isinstance(value, str) else value)
     return f"{kind} {text if len(text) <= 80 else text[:77] + '...'}"
