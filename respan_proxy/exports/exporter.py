@@ -153,7 +153,9 @@ class Exporter:
         """What was not sent when the time was over is lost, and counted."""
         self._counters.given_up += self.unsent
         if self.unsent:
-            log.error("export %s: %d spans could not be passed on before the end: %s", self.export.name, self.unsent, self._trouble)
+            log.error(
+                "export %s: %d spans could not be passed on before the end: %s", self.export.name, self.unsent, self._trouble or "no answer"
+            )
 
     async def _something(self) -> None:
         """Wait for work and its company, or for a call that has waited long enough."""
