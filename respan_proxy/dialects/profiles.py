@@ -5,12 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from respan_proxy.dialects.catalog import Globs
 from respan_proxy.dialects.request import Profile
+from respan_proxy.wire.remembered import remembered
 
 _SETS = ("refuses", "rejects", "extra_params")
 MEMBERS = frozenset(field.name for field in fields(Profile)) - {"model"}
@@ -54,7 +55,7 @@ def profile_of(provider: str, model: str, more: Iterable[Rule] = ()) -> Profile:
     return profile
 
 
-@lru_cache(1024)  # 90 us; a gateway sees few models
+@remembered(1024)  # 90 us; a gateway sees few models
 def _known(provider: str, model: str) -> Profile:
     profile = Profile(model=model)
     for rule in rules():

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ import orjson
 
 from respan_proxy.dialects.usage import Usage
 from respan_proxy.respan.spans import NANO
+from respan_proxy.wire.remembered import remembered
 
 # Providers by the names that configurations give them, where the table's name is another.
 PROVIDERS: Final[Mapping[str, str]] = {
@@ -149,7 +150,7 @@ def _step(steps: Steps, prompt: int) -> int:
     return next(per_million for above, per_million in reversed(steps) if prompt > above)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def _prices(provider: str, model: str) -> tuple[Price, ...]:
     """All prices of the model, oldest first; empty when it is unknown. Names come from callers too: the cache is bounded."""
     name = provider.lower()

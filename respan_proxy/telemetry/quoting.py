@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, Final
 
 from respan_proxy.telemetry.spans import Event, Span
+from respan_proxy.wire.remembered import remembered
 
 # Words in the names of what was said: of all generations of the GenAI conventions, traceloop, OpenInference, the Vercel AI SDK, MLflow,
 # Langfuse and Respan, and what programs call such things.
@@ -87,7 +87,7 @@ def _inside(value: Any) -> Any:
 
 
 # Programs could send any number of names.
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def may_quote(name: str) -> bool:
     """Whether the text of an attribute called `name` may be out of the conversation."""
     return name not in _HARMLESS and not _QUOTING.isdisjoint(word.lower() for word in _WORD.findall(name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 from respan_proxy.dialects import catalog
@@ -13,6 +12,7 @@ from respan_proxy.respan.pricing import MOST_DOLLARS, NOTHING, has_prices, price
 from respan_proxy.respan.spans import GENERATIONS, NANO, Row
 from respan_proxy.telemetry import messages
 from respan_proxy.telemetry.spans import Said
+from respan_proxy.wire.remembered import remembered
 
 # Generations whose tokens can be estimated from what was said.
 _WRITTEN: Final = frozenset({"chat", "completion", "text", "response", "generation"})
@@ -116,7 +116,7 @@ def fill_cost(row: Row, told_usd: float | None, prices: Mapping[str, Any] = NOTH
             return
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def seller(provider: str | None, model: str | None) -> str | None:
     """Whose prices hold: those of the provider named, or else (batch results name none, frameworks themselves) of the one whose family
     the model is of. `openai.chat` is how the Vercel AI SDK names OpenAI."""
