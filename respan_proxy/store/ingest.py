@@ -255,7 +255,7 @@ class Ingest:
         annotate(later, None, connection)
         connection.executemany(_SPAN, [_values(one, own_id in forbidden) for own_id, one in fresh.items()])
         if moved := linking.homeless(connection, [one.span.heard.trace_id for one in fresh.values()]):
-            settled |= linking.rehome(connection, moved)
+            settled |= linking.rehome(connection, moved, fresh.keys())
         return refused, settled
 
 

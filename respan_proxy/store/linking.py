@@ -53,6 +53,7 @@ def tie(connection: sqlite3.Connection, knot: Knot) -> tuple[set[str], set[str]]
     fresh: list[tuple[Any, ...]] = []
     left: list[tuple[str]] = []
     moved: list[tuple[Any, ...]] = []
+    left_traces: set[str] = set()
     for call_id, known in knot.calls.items():
         links = knot.links.get(call_id, [])
         if not links and not known.is_linked:
@@ -64,29 +65,33 @@ def tie(connection: sqlite3.Connection, knot: Knot) -> tuple[set[str], set[str]]
         whole = merged(known.own, known.endpoint, links, facts)
         if whole != known.now:
             moved.append((*whole.values(), call_id))
+            if known.own.get("trace_unique_id") == call_id and whole["trace_unique_id"] != known.now["trace_unique_id"]:
+                left_traces.add(call_id)
             if not known.is_running:
                 changed.add(call_id)
     connection.executemany(_KEEP_OWN, fresh)
     connection.executemany("DELETE FROM linked WHERE unique_id = ?", left)
     connection.executemany(_WRITE_CALL, moved)
     # Whoever was told that a call's own trace is its place goes with the call.
-    left_traces = {call_id for *_, call_id in moved if knot.calls[call_id].own.get("trace_unique_id") == call_id}
-    changed |= rehome(connection, left_traces | {knot.spans[own_id].heard.trace_id for own_id in appeared})
+    changed |= rehome(connection, left_traces)
+    changed |= rehome(connection, homeless(connection, (knot.spans[own_id].heard.trace_id for own_id in appeared)), appeared)
     return changed, forbidden
 
 
-def rehome(connection: sqlite3.Connection, trace_ids: Collection[str]) -> set[str]:
-    """Spans whose trace was a call's own: they are in the trace that the call is in. Returns those that moved."""
+def rehome(connection: sqlite3.Connection, trace_ids: Iterable[str], own_ids: Collection[str] | None = None) -> set[str]:
+    """Spans (`own_ids` alone, or all) whose trace was a call's own: they are in the trace that the call is in. Returns those that moved."""
     moved: set[str] = set()
+    among = "trace_id = ?2" if own_ids is None else f"+trace_id = ?2 AND own_id {AMONG.replace('?', '?3')}"  # by own_id, not by trace
     for trace_id in trace_ids:
         sql = "SELECT log.trace_unique_id FROM log JOIN linked USING (unique_id) WHERE log.unique_id = ?1 AND linked.trace_id = ?1"
         (home,) = connection.execute(sql, (trace_id,)).fetchone() or (trace_id,)
         sql = (
-            "UPDATE log SET trace_unique_id = ?1 WHERE unique_id IN (SELECT own_id FROM span WHERE trace_id = ?2 AND role = 'row')"
+            f"UPDATE log SET trace_unique_id = ?1 WHERE unique_id IN (SELECT own_id FROM span WHERE {among} AND role = 'row')"
             " AND trace_unique_id <> ?1 AND organization_key_id IS (SELECT organization_key_id FROM log WHERE unique_id = ?2)"
             " RETURNING unique_id"
         )
-        moved.update(id for (id,) in connection.execute(sql, (home, trace_id)).fetchall())
+        bound = (home, trace_id) if own_ids is None else (home, trace_id, as_json(own_ids))
+        moved.update(id for (id,) in connection.execute(sql, bound).fetchall())
     return moved
 
 

@@ -84,7 +84,7 @@ def m005_near(connection: sqlite3.Connection) -> None:
         connection.execute(f"DROP INDEX IF EXISTS {name}")
     connection.execute("CREATE INDEX span_unique ON span (unique_id, role)")
     connection.execute(f"CREATE INDEX span_tied ON span (unique_id) WHERE {TIED}")
-    connection.execute("CREATE INDEX span_named ON span (log_id, key_id, parent_id IS NULL, ended_at) WHERE log_id IS NOT NULL")
+    connection.execute("CREATE INDEX span_named ON span (log_id, key_id, parent_id IS NULL, ended_at, own_id) WHERE log_id IS NOT NULL")
     for name, columns in (("span_answer", "response_id, key_id"), ("span_alike", "likeness")):
         mine = f"{columns.partition(',')[0]} IS NOT NULL AND log_id IS NULL"
         connection.execute(f"CREATE INDEX {name} ON span ({columns}, {BEGAN}, ended_at) WHERE {mine}")

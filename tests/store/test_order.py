@@ -199,6 +199,13 @@ CROWDS: dict[str, Callable[[int], Crowd]] = {
     "all-name-one-call": lambda count: repeated(count, log_id="c0.".ljust(32, "0")),
     "all-have-one-calls-answer": lambda count: repeated(count, **SAME),
     "each-of-another-library": lambda count: repeated(count, scope=str, **SAME),
+    "all-below-the-place-that-one-call-had": lambda count: (
+        crowd(1, Claim(), 0, 1.0)[0],
+        [
+            told("llm", claim=Claim(log_id="c0.".ljust(32, "0"))),
+            *(told(f"s{number}.", "c0.".ljust(32, "0"), parent="x") for number in range(count)),
+        ],
+    ),
     "all-within-one-librarys-span": lambda count: (
         crowd(count, Claim(), 1e-4, 1.0, trace_unique_id=TRACE, span_parent_id="s0.".ljust(16, "0"))[0],
         repeated(count, is_native=True)[1],

@@ -123,6 +123,46 @@ async def test_a_call_that_failed_is_one_line_though_its_span_names_nothing(
     assert await read(client, proxy, f"traces/{log_id}/") is None
 
 
+@pytest.mark.parametrize("is_told_late", [True, False])
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_the_same_question_again_and_again_is_as_many_calls_each_in_its_place(
+    client: aiohttp.ClientSession, proxy: Proxy, is_told_late: bool, is_named: bool
+) -> None:
+    """Three times through the gateway within one workflow, and three times directly a moment before: `echo` gives all the same id."""
+    spans: list[dict[str, Any]] = []
+    earlier: list[dict[str, Any]] = []
+    asked: list[str] = []
+
+    async def tell(number: int) -> None:
+        await export(client, proxy, earlier[number])
+        row = await read(client, proxy, f"request-logs/{asked[number]}/")
+        assert row["trace_unique_id"] == asked[number]
+        await export(client, proxy, spans[number])
+
+    for number in range(3):
+        began_ns = time.time_ns()
+        async with client.post(f"{proxy.base}/chat/completions", json=CHAT) as response:
+            answer = await response.json()
+            asked.append(response.headers["X-Respan-Log-Id"])
+        link = {"gen_ai.response.id": answer["id"], "llm.request.type": "chat", "respan.entity.log_type": "chat"}
+        names = {"respan.gateway.log_id": asked[-1]} if is_named else {}
+        told = span(f"{number + 1:016x}", FLOW, "openai.chat", link | names, began_ns) | {"endTimeUnixNano": str(time.time_ns())}
+        spans.append(told)
+        names = {"respan.gateway.log_id": asked[-1][::-1]} if is_named else {}  # another gateway's
+        directly = span(f"{number + 1:016x}", FLOW, "openai.chat", link | names, began_ns - 5_000_000_000)
+        earlier.append(directly | {"traceId": TRACE[::-1]})
+        if not is_told_late:
+            await tell(number)
+    assert answer["id"].startswith("chatcmpl-")
+    for number in (2, 0, 1) if is_told_late else ():
+        await tell(number)
+    for trace_id, ids in ((TRACE, asked), (TRACE[::-1], None)):
+        lines = await read(client, proxy, f"request-logs/list/?trace_unique_id={trace_id}&sort_by=start_time")
+        assert [row["span_unique_id"] for row in lines["results"]] == [f"{number + 1:016x}" for number in range(3)]
+        assert [row["id"] for row in lines["results"]] == ids or ids is None
+    assert (await read(client, proxy, "request-logs/list/"))["count"] == 6
+
+
 async def test_a_key_cannot_pull_anothers_call_into_its_trace(
     client: aiohttp.ClientSession, start_proxy: StartProxy, environ: Mapping[str, str]
 ) -> None:
