@@ -77,6 +77,8 @@ class Known:
     own: dict[str, Any]
     now: dict[str, Any]
     is_linked: bool
+    is_fresh: bool = False
+    """It was written just now: how it reads is not how it did."""
 
 
 @dataclass(slots=True)
@@ -135,6 +137,7 @@ def untie(connection: sqlite3.Connection, fresh: Collection[Span], call_ids: Ite
     spans = list(knot.spans.values())
     calls = _read_calls(connection, knot, f"log.unique_id {AMONG}", as_json(call_ids))
     for known in calls:
+        known.is_fresh = True
         # Each once, when the call that it names appears.
         spans += _read_spans(connection, knot, "log_id = ? AND key_id IS ? AND unique_id <> log_id", known.call.id, known.call.key_id)
     while spans or calls:

@@ -63,10 +63,10 @@ def tie(connection: sqlite3.Connection, knot: Knot) -> tuple[set[str], set[str]]
         elif not known.is_linked:
             fresh.append(_own(call_id, {name: value for name, value in known.own.items() if value is not None}))
         whole = merged(known.own, known.endpoint, links, facts)
+        if known.own.get("trace_unique_id") == call_id and (known.is_fresh or whole["trace_unique_id"] != known.now["trace_unique_id"]):
+            left_traces.add(call_id)
         if whole != known.now:
             moved.append((*whole.values(), call_id))
-            if known.own.get("trace_unique_id") == call_id and whole["trace_unique_id"] != known.now["trace_unique_id"]:
-                left_traces.add(call_id)
             if not known.is_running:
                 changed.add(call_id)
     connection.executemany(_KEEP_OWN, fresh)

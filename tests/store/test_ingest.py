@@ -338,6 +338,23 @@ async def test_who_was_told_the_calls_own_trace_as_its_place_goes_with_the_call(
         assert read(path, "SELECT trace_id FROM span JOIN log USING (unique_id) WHERE span_name = 'inner'") == [(own,)]
 
 
+async def test_a_call_that_ends_in_its_own_trace_after_all_brings_back_what_had_gone_with_it(path: Path) -> None:
+    async with writing(path) as writer:
+        row = call("c", status="running", timestamp=None)
+        writer.begin(row)
+        assert await writer.barrier(30)
+        own = row.unique_id
+        named = told("root", claim=Claim(log_id=own))
+        await writer.ingest([named, told("inner", own, parent=own[16:])], 1000, "full")
+        assert read(path, "SELECT DISTINCT trace_unique_id FROM log") == [(TRACE,)]
+        inside = Claim(response_id="r", is_generation=True, scope="library")
+        await writer.ingest([told("llm", own, parent="flow", claim=inside)], 1000, "full")
+        row.status, row.timestamp, row.response_id = "success", AT + 1, "r"
+        writer.finish(row, None)
+        assert await writer.barrier(30)
+        assert read(path, "SELECT span_name, trace_unique_id FROM log ORDER BY span_name") == [("inner", own), ("llm", own)]
+
+
 async def test_what_was_said_of_a_span_meanwhile_stays_when_it_comes_again(path: Path) -> None:
     async with writing(path) as writer:
         span = told("step", metadata={"a": 1})

@@ -55,7 +55,7 @@ def calls(draw: st.DrawFn, name: str) -> Row:
 def spans(draw: st.DrawFn, name: str) -> Told:
     start, tokens = draw(SECONDS), draw(TOKENS)
     claim = Claim(
-        log_id=draw(st.sampled_from([None, None, *(name.ljust(32, "0") for name in CALLS)])),
+        log_id=draw(st.sampled_from([None, None, None, *(name.ljust(32, "0") for name in (*CALLS, "elsewhere"))])),
         response_id=draw(RESPONSES),
         is_native=draw(st.booleans()),
         scope=draw(st.sampled_from(["", "library"])),
@@ -68,7 +68,7 @@ def spans(draw: st.DrawFn, name: str) -> Told:
         claim=claim,
         organization_key_id=draw(KEYS),
         start_time=start,
-        timestamp=start + draw(st.sampled_from([0.2, 1.5, 3.0])),
+        timestamp=start + draw(st.sampled_from([0.0, 0.2, 1.5, 3.0])),
         model="gpt-4.1",
         prompt_tokens=tokens[0],
         completion_tokens=tokens[1],
@@ -86,7 +86,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Row], list[Told]]:
     # The same span once more as it was before it ended.
     for one in draw(st.lists(st.sampled_from(told), max_size=2, unique_by=id)):
         early = deepcopy(one)
-        early.row.timestamp = early.row.start_time
+        early.row.timestamp = (early.row.start_time or AT) - 0.1  # what ended last is the newest, however long it took
         early.row.customer_email = "only@first.example"
         early.claim = draw(st.sampled_from([early.claim, Claim(log_id=rows[0].unique_id), Claim()]))
         told.append(early)
@@ -116,8 +116,20 @@ class Store:
         names = ", ".join(BY_NAME)
         lines = self.connection.execute(f"SELECT {names} FROM log ORDER BY unique_id").fetchall()
         told = self.connection.execute("SELECT own_id, unique_id, role, enc, facts FROM span ORDER BY own_id").fetchall()
+        self.each_is_counted_once()
         self.connection.close()
         return lines, told
+
+    def each_is_counted_once(self) -> None:
+        """A line is one of the gateway's calls or one span, a span is a line of its own or at one, and a call is one span at the most."""
+        lines = dict(self.connection.execute("SELECT unique_id, instance_id IS NOT NULL FROM log"))
+        spans = self.connection.execute("SELECT own_id, unique_id, role FROM span").fetchall()
+        own = [id for id, unique_id, role in spans if role == "row" and id == unique_id]
+        assert sorted(own) == sorted(id for id, is_call in lines.items() if not is_call)
+        assert all(unique_id in lines for _, unique_id, _ in spans)
+        calls = [unique_id for _, unique_id, role in spans if role == "call"]
+        assert len(set(calls)) == len(calls)
+        assert all(lines[id] for id in calls)
 
 
 Step = tuple[str, Row | Told]
