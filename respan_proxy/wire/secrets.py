@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 import orjson
 
-from respan_proxy.wire.remembered import remembered
+from respan_proxy.wire.remembered import remembered_name
 
 MASK: Final = "***"
 
@@ -48,14 +48,14 @@ _KNOWN_FORM = re.compile(
 )
 
 
-@remembered(1024)
+@remembered_name(1024)
 def is_secret(name: str) -> bool:
     """Whether a header or query parameter of this name carries a secret (or, as Respan's header, may carry one)."""
     name = name.lower()
     return name in _SECRET_NAMES or (name not in _PLAIN_NAMES and _SECRET_NAME.search(name) is not None)
 
 
-@remembered(4096)
+@remembered_name(4096)
 def is_secret_member(name: str) -> bool:
     """Whether the value of a member or an attribute of this name is a credential: `openai.api_key`, `clientSecret`,
     `http.request.header.cookie`. More names than headers have are taken for such, and some that only look alike are not."""

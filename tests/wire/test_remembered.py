@@ -7,7 +7,7 @@ import gc
 from respan_proxy.telemetry.attributes import place
 from respan_proxy.telemetry.quoting import may_quote
 from respan_proxy.telemetry.usage import seller
-from respan_proxy.wire.remembered import LONGEST, remembered
+from respan_proxy.wire.remembered import LONGEST, remembered, remembered_name
 from respan_proxy.wire.secrets import is_secret, is_secret_member
 
 
@@ -22,6 +22,19 @@ def test_short_texts_are_asked_of_once_and_long_ones_each_time() -> None:
     short, long = "x" * LONGEST, "x" * (LONGEST + 1)
     assert [length(None, short), length(None, short), length(short, long), length(short, long)] == [256, 256, 513, 513]
     assert asked == [(None, short), (short, long), (short, long)]
+
+
+def test_names_are_asked_of_once_until_there_are_too_many_of_them() -> None:
+    asked: list[str] = []
+
+    @remembered_name(2)
+    def length(name: str) -> int:
+        asked.append(name)
+        return len(name)
+
+    long = "x" * (LONGEST + 1)
+    assert [length(name) for name in ("a", "bb", "a", long, long, "bb", "ccc", "a", "a")] == [1, 2, 1, 257, 257, 2, 3, 1, 1]
+    assert asked == ["a", "bb", long, long, "ccc", "a"]
 
 
 def test_no_name_of_an_attribute_and_of_a_model_is_kept_whatever_its_length() -> None:
