@@ -8,16 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
 from respan_proxy.cli.settings import Command
 from respan_proxy.errors import ProxyError
 from respan_proxy.wire.trace_context import as_id
-
-if TYPE_CHECKING:
-    pass
 
 Found = TypeVar("Found")
 

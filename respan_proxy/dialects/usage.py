@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from respan_proxy.dialects.lenient import count, members
 from respan_proxy.frozen import frozen
+
+# Tokens that came within less were not written one after the other: they lay in one buffer, and tell nothing of a pace.
+SHORTEST_WRITING_S: Final = 0.001
 
 
 @frozen

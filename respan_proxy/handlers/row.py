@@ -9,7 +9,7 @@ from typing import Any
 from respan_proxy.dialects.first_words import first_words
 from respan_proxy.dialects.observe import Observed
 from respan_proxy.dialects.openai_chat_write import FINISH_REASONS
-from respan_proxy.dialects.usage import Usage
+from respan_proxy.dialects.usage import SHORTEST_WRITING_S, Usage
 from respan_proxy.exchange import Attempt, Borrowed, Exchange, Target
 from respan_proxy.respan.pricing import price
 from respan_proxy.respan.spans import IDENTIFIERS, Row
@@ -28,9 +28,6 @@ UNREAD = "unreadable events skipped: {count}"
 
 # Where the cost comes from of an answer that the request itself brought.
 FROM_MOCK = "mock_response"
-
-# Tokens that came within less were not written one after the other: they lay in one buffer, and tell nothing of a pace.
-SHORTEST_WRITING_S = 0.001
 
 # A provider's word for an error; a sentence in its place could quote the conversation.
 _CODE = re.compile(r"[\w.-]{1,64}")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.observe import estimate_prompt
-from respan_proxy.dialects.usage import Usage, estimate
+from respan_proxy.dialects.usage import SHORTEST_WRITING_S, Usage, estimate
 from respan_proxy.respan.pricing import MOST_DOLLARS, NOTHING, has_prices, price
 from respan_proxy.respan.spans import GENERATIONS, NANO, Row
 from respan_proxy.telemetry import messages
@@ -17,9 +17,6 @@ from respan_proxy.wire.remembered import remembered
 # Generations whose tokens can be estimated from what was said.
 _WRITTEN: Final = frozenset({"chat", "completion", "text", "response", "generation"})
 ESTIMATED: Final = "estimated token usage"
-
-# Tokens that came within less tell nothing of a pace (handlers/row.py).
-_SHORTEST_WRITING_S: Final = 0.001
 
 # Where a cost comes from that the app told itself.
 TOLD: Final = "span"
@@ -86,9 +83,9 @@ def fill_pace(row: Row) -> None:
         return
     whole_s = row.latency or 0.0
     writing_s = whole_s - (row.time_to_first_token or 0.0) if row.stream else whole_s
-    if writing_s < _SHORTEST_WRITING_S:
+    if writing_s < SHORTEST_WRITING_S:
         writing_s = whole_s
-    if writing_s >= _SHORTEST_WRITING_S:
+    if writing_s >= SHORTEST_WRITING_S:
         row.tokens_per_second = row.completion_tokens / writing_s
 
 

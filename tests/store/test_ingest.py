@@ -17,7 +17,8 @@ from respan_proxy.store.annotating import annotate
 from respan_proxy.store.ingest import AT_ONCE, WAITING_BYTES
 from respan_proxy.store.retention import CHUNK_ROWS, Retention
 from respan_proxy.store.span_content import raw, said
-from respan_proxy.telemetry.spans import Claim, Said
+from respan_proxy.store.writer import Writer
+from respan_proxy.telemetry.spans import Claim, Said, Told
 from tests.store.spans import AT, TRACE, call, read, told, writing
 
 CANARY = "the canary sings in the coal mine"
@@ -120,16 +121,21 @@ async def test_without_content_no_attribute_that_may_quote_is_metadata_and_what_
         assert read(path, "SELECT log.metadata, instr(facts, 'canary') FROM log JOIN span USING (unique_id)") == [(kept, 0)]
 
 
+async def both(writer: Writer, span: Told, is_first: bool) -> None:
+    """A span, and its call that may not be logged."""
+    if is_first:
+        await writer.ingest([span], 1000, "full")
+    writer.finish(call("c", disable_log=True), None)
+    if not is_first:
+        await writer.ingest([span], 1000, "full")
+    assert await writer.barrier(30)
+
+
 @pytest.mark.parametrize("is_first", [True, False], ids=["span-first", "call-first"])
 async def test_a_call_that_may_not_be_logged_learns_no_quoting_attribute_of_its_span(path: Path, is_first: bool) -> None:
     async with writing(path) as writer:
         span = told("llm", claim=Claim(log_id="c".ljust(32, "0")), metadata=QUOTING | {"plan": "pro"})
-        if is_first:
-            await writer.ingest([span], 1000, "full")
-        writer.finish(call("c", disable_log=True), None)
-        if not is_first:
-            await writer.ingest([span], 1000, "full")
-        assert await writer.barrier(30)
+        await both(writer, span, is_first)
         kept = '{"my.question.tokens":7,"http.route":"/v1/messages","plan":"pro"}'
         assert read(path, "SELECT log.metadata, instr(facts, 'canary') FROM log JOIN span USING (unique_id)") == [(kept, 0)]
 
@@ -138,12 +144,7 @@ async def test_a_call_that_may_not_be_logged_learns_no_quoting_attribute_of_its_
 async def test_a_span_of_a_call_that_may_not_be_logged_brings_no_content(path: Path, is_first: bool) -> None:
     async with writing(path) as writer:
         span = told("llm", claim=Claim(log_id="c".ljust(32, "0")), said=Said(input=CANARY), error_message=CANARY, customer_identifier="u1")
-        if is_first:
-            await writer.ingest([span], 1000, "full")
-        writer.finish(call("c", disable_log=True), None)
-        if not is_first:
-            await writer.ingest([span], 1000, "full")
-        assert await writer.barrier(30)
+        await both(writer, span, is_first)
         assert read(path, "SELECT customer_identifier, error_message FROM log") == [("u1", None)]
         assert read(path, "SELECT role, enc, data, instr(facts, 'canary') FROM span") == [("call", None, None, 0)]
 

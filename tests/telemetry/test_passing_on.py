@@ -160,15 +160,23 @@ async def test_a_reload_adopts_changed_exports(start_proxy: StartProxy, environ:
     assert len(collector.received) == 2
 
 
+def pass_on_to(proxy: Proxy, endpoint: str, environ: Mapping[str, str]) -> None:
+    exports = parse({"export": [{"name": "other", "endpoint": endpoint, "wait_s": 0}]}, environ).exports
+    proxy.house.adopt(replace(proxy.house.config, exports=exports))
+
+
+async def sent(proxy: Proxy, count: int) -> None:
+    async with asyncio.timeout(10):
+        while (await health(proxy))["other"]["sent"] < count:
+            await asyncio.sleep(0)
+
+
 async def test_an_export_that_points_at_ourselves_does_not_go_round(start_proxy: StartProxy, environ: dict[str, str]) -> None:
     proxy = await start_proxy({}, environ)
-    ours = parse({"export": [{"name": "us", "endpoint": f"{proxy.base}/v2/traces", "wait_s": 0}]}, environ).exports
-    proxy.house.adopt(replace(proxy.house.config, exports=ours))
+    pass_on_to(proxy, f"{proxy.base}/v2/traces", environ)
     await export_of_app(proxy, app_span("1"))
     await called(proxy)
-    async with asyncio.timeout(10):
-        while (await health(proxy))["us"]["sent"] < 2:
-            await asyncio.sleep(0)
+    await sent(proxy, 2)
     assert proxy.house.telemetry.counters.received == 2
     async with aiohttp.ClientSession() as client, client.get(f"{proxy.base}/request-logs/list/", params=EVER) as response:
         assert (await response.json())["count"] == 2
@@ -181,13 +189,10 @@ async def test_two_proxies_that_export_to_each_other_take_nothing_back(
     house = await host(running(parse({}, environ, "test.toml", flags)))
     theirs, ours = Proxy(house, f"http://127.0.0.1:{house.address.port}"), await start_proxy({}, environ)
     for one, other in ((ours, theirs), (theirs, ours)):
-        exports = parse({"export": [{"name": "o", "endpoint": f"{other.root}/v1/traces", "wait_s": 0}]}, environ).exports
-        one.house.adopt(replace(one.house.config, exports=exports))
+        pass_on_to(one, f"{other.root}/v1/traces", environ)
     await export_of_app(ours, app_span("1"))
     await called(ours)
-    async with asyncio.timeout(10):
-        while (await health(theirs))["o"]["sent"] < 2:
-            await asyncio.sleep(0)
+    await sent(theirs, 2)
     before = await rows(ours)
     assert ours.house.telemetry.counters.received == 2
     assert len(before) == 2
