@@ -46,16 +46,19 @@ class Asked:
     The place is put into words only for a complaint: a conversation has thousands.
     """
 
-    __slots__ = ("_name", "_parent", "members")
+    __slots__ = ("_index", "_name", "_parent", "members")
 
-    def __init__(self, members: Mapping[str, Any], name: str = "", parent: Asked | None = None) -> None:
+    def __init__(self, members: Mapping[str, Any], name: str = "", parent: Asked | None = None, index: int | None = None) -> None:
         self.members = members
         self._name = name
         self._parent = parent
+        self._index = index
 
     @property
     def where(self) -> str:
-        return self._parent.path(self._name) if self._parent is not None else self._name
+        name = self._name if self._index is None else f"{self._name}[{self._index}]"
+        above = self._parent.where if self._parent is not None else ""
+        return f"{above}.{name}" if above else name
 
     def path(self, name: str) -> str:
         where = self.where
@@ -139,4 +142,4 @@ class Asked:
         for index, item in enumerate(value):
             if not isinstance(item, dict):
                 raise wrong(f"{self.path(name)}[{index}]", item, "an object")
-        return [Asked(item, f"{name}[{index}]", self) for index, item in enumerate(value)]
+        return [Asked(item, name, self, index) for index, item in enumerate(value)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from respan_proxy.dialects.asked import Asked, compact, wrong
@@ -15,6 +15,9 @@ from respan_proxy.dialects.request import Attachment, FileRef, Inline, Kind, Lin
 
 _SYSTEM = ("system", "developer")
 _ROLES = "system, developer, user, assistant, tool or function"
+# What a message of the assistant may hold besides its content.
+_THOUGHTS = frozenset(("reasoning_details", "thinking_blocks", "reasoning_content", "reasoning"))
+_BESIDES = _THOUGHTS | {"extra_content", "refusal", "audio", "images", "tool_calls", "function_call"}
 _SOUNDS: Mapping[str, str] = {"wav": "audio/wav", "mp3": "audio/mp3"}
 
 
@@ -24,9 +27,9 @@ def read_messages(asked: Asked) -> tuple[tuple[Text, ...], tuple[Turn, ...]]:
     leading = 0
     while leading < len(messages) and messages[leading].text("role") in _SYSTEM:
         leading += 1
-    system = tuple(text for message in messages[:leading] for text in _texts(message))
+    system = tuple([text for message in messages[:leading] for text in _texts(message)])
     history = _History()
-    return system, tuple(history.turn(message) for message in messages[leading:])
+    return system, tuple([history.turn(messages[index], f"messages[{index}].content") for index in range(leading, len(messages))])
 
 
 class _History:
@@ -36,19 +39,18 @@ class _History:
         self.unanswered: list[tuple[str, str]] = []  # (name, id we gave it)
         self.given = 0
 
-    def turn(self, message: Asked) -> Turn:
-        where = message.path("content")
+    def turn(self, message: Asked, where: str) -> Turn:
         match message.one_text("role"):
             case "user":
                 return Turn("user", tuple(_content(message, _user_part)), where)
             case "assistant":
-                return Turn("assistant", tuple(signed(self._assistant(message))), where)
+                return Turn("assistant", tuple(self._assistant(message)), where)
             case "tool":
-                result = ToolResult(message.one_text("tool_call_id"), tuple(_result(message)), cache=_cache(message))
+                result = ToolResult(message.one_text("tool_call_id"), _result(message), cache=_cache(message))
                 return Turn("user", (result,), where)
             case "function":
                 name = message.one_text("name")
-                return Turn("user", (ToolResult(self._answered(name), tuple(_result(message)), name=name),), where)
+                return Turn("user", (ToolResult(self._answered(name), _result(message), name=name),), where)
             case "system" | "developer":
                 return Turn("system", tuple(_texts(message)), where)
             case role:
@@ -65,27 +67,38 @@ class _History:
         self.given += 1
         return f"call_{self.given}"
 
-    def _assistant(self, message: Asked) -> Iterator[Part]:
-        yield from _thinking(message)
-        signature = google_signature(message.members.get("extra_content"))
-        for part in _content(message, _assistant_part):
-            if signature is not None and isinstance(part, Text):
-                part, signature = Text(part.text, signature, part.cache), None
-            yield part
-        if signature is not None:
-            yield Text("", signature)
+    def _assistant(self, message: Asked) -> Iterable[Part]:
+        said = _content(message, _assistant_part)
+        told = [name for name, value in message.members.items() if value is not None and name in _BESIDES]
+        if not told:
+            return said
+        parts: list[Part] = [] if _THOUGHTS.isdisjoint(told) else list(_thinking(message))
+        thinks = bool(parts)
+        if "extra_content" in told:
+            said = _signed_text(said, google_signature(message.members["extra_content"]))
+        parts += said
         if refusal := message.text("refusal"):
-            yield Refusal(refusal)
+            parts.append(Refusal(refusal))
         if audio := message.object("audio"):
-            yield Attachment("audio", FileRef("openai", audio.one_text("id")))
+            parts.append(Attachment("audio", FileRef("openai", audio.one_text("id"))))
         for image in message.objects("images"):  # our own extension, sent back
-            yield image_at(image.one_object("image_url").one_text("url"), image.path("image_url.url"))
-        for call in message.objects("tool_calls"):
-            yield _call(call)
+            parts.append(image_at(image.one_object("image_url").one_text("url"), image.path("image_url.url")))
+        parts += map(_call, message.objects("tool_calls"))
         if legacy := message.object("function_call"):
             name, id = legacy.one_text("name"), self._new_id()
             self.unanswered.append((name, id))
-            yield ToolCall(id, name, legacy.text("arguments") or "")
+            parts.append(ToolCall(id, name, legacy.text("arguments") or ""))
+        return signed(iter(parts)) if thinks else parts
+
+
+def _signed_text(parts: list[Part], signature: Opaque | None) -> list[Part]:
+    """Gemini's signature of the text, on the first of it; by itself where there is none."""
+    if signature is None:
+        return parts
+    for index, part in enumerate(parts):
+        if isinstance(part, Text):
+            return [*parts[:index], Text(part.text, signature, part.cache), *parts[index + 1 :]]
+    return [*parts, Text("", signature)]
 
 
 def _call(call: Asked) -> ToolCall:
@@ -96,7 +109,7 @@ def _call(call: Asked) -> ToolCall:
         arguments = compact(arguments, function.path("arguments"))
     elif arguments is not None and not isinstance(arguments, str):
         raise wrong(function.path("input" if custom else "arguments"), arguments, "a string")
-    signature = google_signature(call.members.get("extra_content"))
+    signature = google_signature(extra) if (extra := call.members.get("extra_content")) is not None else None
     return ToolCall(call.one_text("id"), function.one_text("name"), arguments or "", custom, signature, _cache(call))
 
 
@@ -125,30 +138,23 @@ def _thinking(message: Asked) -> Iterator[Reasoning]:
 # ------------------------------------------------------------------------------------------------------------------- parts
 
 
-def _content(message: Asked, part: Callable[[Asked], Part]) -> Iterator[Part]:
+def _content(message: Asked, part: Callable[[Asked], Part]) -> list[Part]:
     content = message.members.get("content")
     if isinstance(content, str):
-        if content:
-            yield Text(content, cache=_cache(message))
-    elif content is None:
-        return
-    elif isinstance(content, list):
-        for item in message.objects("content"):
-            yield part(item)
-    else:
-        raise wrong(message.path("content"), content, "a string or an array of parts")
+        return [Text(content, None, _cache(message))] if content else []
+    if content is None:
+        return []
+    if isinstance(content, list):
+        return [part(item) for item in message.objects("content")]
+    raise wrong(message.path("content"), content, "a string or an array of parts")
 
 
-def _texts(message: Asked) -> Iterator[Text]:
-    for part in _content(message, _text_part):
-        if isinstance(part, Text):
-            yield part
+def _texts(message: Asked) -> list[Text]:
+    return [part for part in _content(message, _text_part) if isinstance(part, Text)]
 
 
-def _result(message: Asked) -> Iterator[Text | Attachment]:
-    for part in _content(message, _user_part):
-        if isinstance(part, (Text, Attachment)):
-            yield part
+def _result(message: Asked) -> tuple[Text | Attachment, ...]:
+    return tuple([part for part in _content(message, _user_part) if isinstance(part, (Text, Attachment))])
 
 
 def _text_part(part: Asked) -> Part:
@@ -220,6 +226,6 @@ def _file(part: Asked) -> Attachment:
 
 def _cache(part: Asked) -> Mapping[str, Any] | None:
     """A cache mark in either spelling. The lifetimes of OpenAI's have no counterpart at Anthropic: only that it is there is kept."""
-    if marked := part.mapping("cache_control"):
+    if "cache_control" in part.members and (marked := part.mapping("cache_control")):
         return marked
-    return {"type": "ephemeral"} if part.mapping("prompt_cache_breakpoint") else None
+    return {"type": "ephemeral"} if "prompt_cache_breakpoint" in part.members and part.mapping("prompt_cache_breakpoint") else None

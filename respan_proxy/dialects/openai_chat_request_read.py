@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from respan_proxy.dialects.asked import Asked, missing, wrong
@@ -34,16 +34,9 @@ TIERS: Mapping[str, Tier] = {
 }
 _MODES: Mapping[str, Literal["auto", "none", "required"]] = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
-_READ = frozenset((
-    "model", "messages", "stream",
-    "tools", "functions", "tool_choice", "function_call", "parallel_tool_calls", "web_search_options",
-    "response_format", "verbosity", "reasoning_effort", "reasoning", "thinking",
-    "max_tokens", "max_completion_tokens", "stop", "n", "seed", "temperature", "top_p", "top_k",
-    "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs",
-    "user", "safety_identifier", "metadata", "prompt_cache_key",
-))  # fmt: skip
 _AS_LIKED = ("default", "auto")  # Groq's and others' words for no effort at all
-_HINTS = frozenset(("stream_options", "prompt_cache_options", "prompt_cache_retention", "include_reasoning", "betas", "usage"))
+# `audio` is how to speak; `modalities` asks for it.
+_HINTS = frozenset(("stream_options", "prompt_cache_options", "prompt_cache_retention", "include_reasoning", "betas", "usage", "audio"))
 
 
 def read_request(members: Mapping[str, Any], model: str | None = None, stream: bool = False) -> ChatRequest:
@@ -51,62 +44,59 @@ def read_request(members: Mapping[str, Any], model: str | None = None, stream: b
     if not isinstance(members.get("messages"), list):
         raise missing("messages", "an array") if members.get("messages") is None else wrong("messages", members["messages"], "an array")
     system, turns = read_messages(asked)
+    model, tier = model or asked.one_text("model"), asked.text("service_tier")
+    said: dict[str, Any] = {}
+    extras: list[Extra] = []
+    for name, value in members.items():  # a request says ten things of the thirty that it could
+        if value is None:
+            continue
+        if (read := _READ.get(name)) is not None:
+            said[read[0]] = read[1](asked, name)
+        elif (effect := _effect(name, value)) is not None:
+            extras.append(Extra(name, value, effect))
     return ChatRequest(
         dialect="openai.chat",
-        model=model or asked.one_text("model"),
+        model=model,
         system=system,
         turns=turns,
-        tools=tuple(_tools(asked)),
-        tool_choice=_tool_choice(asked),
-        parallel=asked.flag("parallel_tool_calls"),
-        output=_output(asked),
-        thinking=_thinking(asked),
-        max_tokens=asked.integer("max_completion_tokens") or asked.integer("max_tokens"),
-        temperature=asked.number("temperature"),
-        top_p=asked.number("top_p"),
-        top_k=asked.number("top_k"),
-        stop=_stop(asked),
-        n=asked.integer("n"),
-        seed=asked.integer("seed"),
-        frequency_penalty=asked.number("frequency_penalty"),
-        presence_penalty=asked.number("presence_penalty"),
-        logit_bias=asked.mapping("logit_bias"),
-        logprobs=asked.flag("logprobs"),
-        top_logprobs=asked.integer("top_logprobs"),
-        verbosity=asked.text("verbosity"),
-        user=asked.text("safety_identifier") or asked.text("user"),
-        metadata=asked.mapping("metadata"),
-        service_tier=TIERS.get(asked.text("service_tier") or ""),
-        cache_key=asked.text("prompt_cache_key"),
+        service_tier=TIERS.get(tier) if tier is not None else None,
         stream=stream or asked.flag("stream") or False,
-        extras=tuple(_extras(members)),
+        extras=tuple(extras),
+        **said,
     )
 
 
-def _extras(members: Mapping[str, Any]) -> Iterator[Extra]:
-    for name, value in members.items():
-        if name in _READ or value is None:
-            continue
-        if name == "modalities":
-            if value != ["text"]:
-                yield Extra(name, value, "meaning")
-        elif name == "service_tier":
-            if value not in TIERS:  # one of a server's own, as Groq's `on_demand`
-                yield Extra(name, value, "knob")
-        elif name == "audio":
-            yield Extra(name, value, "hint")  # how to speak; `modalities` asks for it
-        elif name in _HINTS or (name == "store" and value is False):
-            yield Extra(name, value, "hint")
-        else:
-            yield Extra(name, value, "knob")
+def _effect(name: str, value: object) -> Literal["hint", "knob", "meaning"] | None:
+    """Of a member that the neutral request has no place for, or none for this value; None: there is nothing to say of it."""
+    if name in _READ_APART:
+        return None
+    if name == "modalities":
+        return None if value == ["text"] else "meaning"
+    if name == "service_tier":
+        return None if value in TIERS else "knob"  # one of a server's own, as Groq's `on_demand`
+    if name in _HINTS or (name == "store" and value is False):
+        return "hint"
+    return "knob"
 
 
-def _stop(asked: Asked) -> tuple[str, ...]:
-    stop = asked.members.get("stop")
-    return (stop,) if isinstance(stop, str) else asked.texts("stop")
+def _limit(asked: Asked, _: str) -> int | None:
+    return asked.integer("max_completion_tokens") or asked.integer("max_tokens")
 
 
-def _tools(asked: Asked) -> Iterator[Tool]:
+def _user(asked: Asked, _: str) -> str | None:
+    return asked.text("safety_identifier") or asked.text("user")
+
+
+def _stop(asked: Asked, name: str) -> tuple[str, ...]:
+    stop = asked.members.get(name)
+    return (stop,) if isinstance(stop, str) else asked.texts(name)
+
+
+def _tools(asked: Asked, _: str) -> tuple[Tool, ...]:
+    return tuple(_each_tool(asked))
+
+
+def _each_tool(asked: Asked) -> Iterator[Tool]:
     for tool in asked.objects("tools"):
         match tool.members.get("type", "function" if "function" in tool.members else None):
             case "function":
@@ -137,7 +127,7 @@ def _function(function: Asked, strict: bool | None, cache: Mapping[str, Any] | N
     return Function(function.one_text("name"), function.text("description"), function.mapping("parameters"), strict, cache)
 
 
-def _tool_choice(asked: Asked) -> ToolChoice | None:
+def _tool_choice(asked: Asked, _: str) -> ToolChoice | None:
     name = "tool_choice" if asked.members.get("tool_choice") is not None else "function_call"
     choice = asked.members.get(name)
     if choice is None:
@@ -169,8 +159,8 @@ def _named(tool: Asked) -> str:
     return inner.one_text("name")
 
 
-def _output(asked: Asked) -> JsonObject | JsonSchema | None:
-    format = asked.object("response_format")
+def _output(asked: Asked, name: str) -> JsonObject | JsonSchema | None:
+    format = asked.object(name)
     if format is None:
         return None
     match format.one_text("type"):
@@ -188,7 +178,7 @@ def _output(asked: Asked) -> JsonObject | JsonSchema | None:
             raise wrong(format.path("type"), kind, "'text', 'json_object' or 'json_schema'")
 
 
-def _thinking(asked: Asked) -> Thinking | None:
+def _thinking(asked: Asked, _: str) -> Thinking | None:
     """`reasoning_effort`, or the extensions of OpenRouter (`reasoning`) and LiteLLM (Anthropic's `thinking`)."""
     if asked.members.get("reasoning_effort") in _AS_LIKED:
         return None
@@ -206,3 +196,37 @@ def _thinking(asked: Asked) -> Thinking | None:
             return Thinking("none")
         return Thinking(budget=thinking.integer("budget_tokens"))
     return None
+
+
+# A member that is not null -> what the neutral request calls it, and how it is read; where several say the same, each reads them all.
+_READ: Mapping[str, tuple[str, Callable[[Asked, str], Any]]] = {
+    "tools": ("tools", _tools),
+    "functions": ("tools", _tools),
+    "web_search_options": ("tools", _tools),
+    "tool_choice": ("tool_choice", _tool_choice),
+    "function_call": ("tool_choice", _tool_choice),
+    "parallel_tool_calls": ("parallel", Asked.flag),
+    "response_format": ("output", _output),
+    "verbosity": ("verbosity", Asked.text),
+    "reasoning_effort": ("thinking", _thinking),
+    "reasoning": ("thinking", _thinking),
+    "thinking": ("thinking", _thinking),
+    "max_tokens": ("max_tokens", _limit),
+    "max_completion_tokens": ("max_tokens", _limit),
+    "stop": ("stop", _stop),
+    "n": ("n", Asked.integer),
+    "seed": ("seed", Asked.integer),
+    "temperature": ("temperature", Asked.number),
+    "top_p": ("top_p", Asked.number),
+    "top_k": ("top_k", Asked.number),
+    "frequency_penalty": ("frequency_penalty", Asked.number),
+    "presence_penalty": ("presence_penalty", Asked.number),
+    "logit_bias": ("logit_bias", Asked.mapping),
+    "logprobs": ("logprobs", Asked.flag),
+    "top_logprobs": ("top_logprobs", Asked.integer),
+    "user": ("user", _user),
+    "safety_identifier": ("user", _user),
+    "metadata": ("metadata", Asked.mapping),
+    "prompt_cache_key": ("cache_key", Asked.text),
+}
+_READ_APART = frozenset(("model", "messages", "stream"))

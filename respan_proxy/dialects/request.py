@@ -7,7 +7,7 @@ A request's other parts are here. `where` members hold the caller's own path of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 from respan_proxy.dialects.chat import Reasoning, Refusal, Text, ToolCall
@@ -221,13 +221,14 @@ class Extra:
     effect: Literal["hint", "knob", "meaning"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ChatRequest:
     """One request of any dialect. None (or empty) is always: nothing was said.
 
     Every member holds what was asked, unclamped: limits are the target's, and so the writer's.
     """
 
+    _: KW_ONLY
     dialect: str
     """The one it was read from."""
     model: str
