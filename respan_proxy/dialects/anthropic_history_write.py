@@ -27,6 +27,7 @@ from respan_proxy.errors import Untranslatable
 
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _BREAKPOINTS = 4  # more are refused
+_CACHE = "cache_control"
 
 Block = dict[str, Any]
 
@@ -42,7 +43,7 @@ def write_messages(request: ChatRequest, profile: Profile, naming: Naming, losse
     merged: list[tuple[str, list[Block]]] = []
     for turn in answered(request.turns, losses):
         role = writing.role(turn, merged[-1][0] if merged else None)
-        blocks = list(writing.blocks(turn, role))
+        blocks = writing.blocks(turn, role)
         if not blocks:
             continue
         if merged and merged[-1][0] == role:
@@ -57,7 +58,7 @@ def write_messages(request: ChatRequest, profile: Profile, naming: Naming, losse
 
 def _results_first(blocks: list[Block]) -> list[Block]:
     """Results of calls must come before everything else in their turn."""
-    if not any(block["type"] == "tool_result" for block in blocks):
+    if len(blocks) == 1:
         return blocks
     return sorted(blocks, key=lambda block: block["type"] != "tool_result")
 
@@ -80,15 +81,16 @@ def _strip_prefill(merged: list[tuple[str, list[Block]]]) -> None:
 def limit_breakpoints(body: dict[str, Any], losses: Losses) -> None:
     """At most four cache marks, the last ones: a prefix holds the prefixes before it."""
     system = body.get("system")
-    blocks: list[Block] = [*body.get("tools", ()), *(system if isinstance(system, list) else ())]
+    marked: list[Block] = [block for block in (*body.get("tools", ()), *(system if isinstance(system, list) else ())) if _CACHE in block]
     for message in body["messages"]:
         if isinstance(message["content"], list):
             for block in message["content"]:
-                inner = block.get("content")
-                blocks += [*(inner if isinstance(inner, list) else ()), block]
-    marked = [block for block in blocks if "cache_control" in block]
+                if isinstance(inner := block.get("content"), list):
+                    marked += [within for within in inner if _CACHE in within]
+                if _CACHE in block:
+                    marked.append(block)
     for block in marked[:-_BREAKPOINTS]:
-        del block["cache_control"]
+        del block[_CACHE]
         losses.add("cache_control")
 
 
@@ -109,34 +111,36 @@ class _Writing:
         self._losses.add("messages.system", "as_user")
         return "user"
 
-    def blocks(self, turn: Turn, role: str) -> Iterator[Block]:
+    def blocks(self, turn: Turn, role: str) -> list[Block]:
+        blocks: list[Block] = []
         for part in turn.parts:
-            yield from self._part(part, turn, role)
+            self._write(part, turn, role, blocks)
+        return blocks
 
-    def _part(self, part: Part, turn: Turn, role: str) -> Iterator[Block]:
+    def _write(self, part: Part, turn: Turn, role: str, blocks: list[Block]) -> None:
         match part:
             case Text():
                 if part.signature is not None:
                     self._losses.add("messages.reasoning")
                 if part.text.strip():
-                    yield _text(part)
+                    blocks.append(_text(part))
             case Refusal(text):
                 if text.strip():
-                    yield {"type": "text", "text": text}
+                    blocks.append({"type": "text", "text": text})
             case Reasoning():
-                yield from self._thinking(part)
+                blocks += self._thinking(part)
             case ToolCall():
-                yield self._call(part)
+                blocks.append(self._call(part))
             case ToolResult():
-                yield self._result(part, turn)
+                blocks.append(self._result(part, turn))
             case Attachment():
                 if role == "assistant":
                     self._losses.add(f"messages.{part.kind}")  # a generated one: Claude cannot have said it
                 else:
-                    yield from self._attachment(part, turn)
+                    blocks += self._attachment(part, turn)
             case HostedBlock():
                 if part.dialect == "anthropic.messages":
-                    yield dict(part.members)
+                    blocks.append(dict(part.members))
                 else:
                     foreign_block(part, turn, self._losses)
 
@@ -187,7 +191,7 @@ def _text(part: Text) -> Block:
 
 def _marked(block: Block, cache: object) -> Block:
     if cache is not None:
-        block["cache_control"] = cache
+        block[_CACHE] = cache
     return block
 
 

@@ -77,7 +77,7 @@ class _Reading:
     def usage(self, usage: object, events: list[Event]) -> None:
         """Counters are cumulative and overwrite; null keeps what was there."""
         if isinstance(usage, dict):
-            self.counters.update((name, value) for name, value in usage.items() if value is not None)
+            self.counters.update({name: value for name, value in usage.items() if value is not None})
             events.append(UsageReport(_usage(self.counters)))
 
     def open(self, index: object, block: Mapping[str, Any], events: list[Event]) -> None:
@@ -93,8 +93,11 @@ class _Reading:
             if data := text_of(block.get("data")):
                 events.append(ReasoningEnd(Opaque("anthropic", data, redacted=True)))
         elif kind == "text":
-            self.delta(index, {"type": "text_delta", "text": block.get("text")}, events)
-            opened.cited.extend(objects(block.get("citations")))
+            if text := text_of(block.get("text")):
+                self.length += len(text)
+                events.append(TextDelta(text))
+            if cited := block.get("citations"):
+                opened.cited.extend(objects(cited))
         elif kind == "thinking":
             self.delta(index, {"type": "thinking_delta", "thinking": block.get("thinking")}, events)
             opened.signature = text_of(block.get("signature")) or ""
@@ -134,7 +137,7 @@ class _Reading:
         elif block.kind == "thinking":
             events.append(ReasoningEnd(Opaque("anthropic", block.signature) if block.signature else None))
         elif block.kind == "text":
-            events.extend(_cited(cited, block.start, self.length) for cited in block.cited)
+            events += [_cited(cited, block.start, self.length) for cited in block.cited]
 
     def finish(self, said: Mapping[str, Any], events: list[Event]) -> None:
         native = said.get("stop_reason")

@@ -34,8 +34,13 @@ def missing(where: str, expected: str) -> RequestRejected:
 
 def compact(value: object, where: str) -> str:
     """A free-form value as JSON text. Raises RequestRejected when it is nested deeper than orjson writes (254 levels)."""
+    return compact_bytes(value, where).decode()
+
+
+def compact_bytes(value: object, where: str) -> bytes:
+    """The same in UTF-8."""
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value)
     except orjson.JSONEncodeError:
         raise RequestRejected(f"'{where}' is nested too deeply", param=where, code="invalid_value") from None
 

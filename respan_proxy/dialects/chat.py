@@ -139,15 +139,15 @@ class _OpenPart:
 
     def freeze(self) -> Part:
         text = "".join(self.pieces)
+        if self.kind is Text:
+            return Text(text, self.opaque)
         if self.media is not None:
             return self.media
         if self.start is not None:
             return ToolCall(self.start.id, self.start.name, text, self.start.custom, self.start.signature)
         if self.kind is Refusal:
             return Refusal(text)
-        if self.kind is Reasoning:
-            return Reasoning(text, self.opaque)
-        return Text(text, self.opaque)
+        return Reasoning(text, self.opaque)
 
 
 @dataclass(slots=True)
@@ -168,18 +168,21 @@ class _OpenChoice:
         return part
 
     def freeze(self) -> Choice:
-        finish = self.finish
+        finish = self.finish or _UNFINISHED
         return Choice(
-            index=self.index,
-            parts=tuple(part.freeze() for part in self.parts),
-            finish=finish.reason if finish else None,
-            native_finish=finish.native if finish else None,
-            stop_sequence=finish.stop_sequence if finish else None,
-            explanation=finish.explanation if finish else None,
-            category=finish.category if finish else None,
-            citations=tuple(self.citations),
-            logprobs=tuple(self.logprobs),
+            self.index,
+            tuple([part.freeze() for part in self.parts]),
+            finish.reason if self.finish is not None else None,
+            finish.native,
+            finish.stop_sequence,
+            finish.explanation,
+            finish.category,
+            tuple(self.citations),
+            tuple(self.logprobs),
         )
+
+
+_UNFINISHED = Finish("stop", None)
 
 
 class Assembler:
@@ -251,7 +254,7 @@ class Assembler:
     @property
     def reply(self) -> ChatReply:
         start = self._start or Start(None, None)
-        choices = tuple(self._choices[index].freeze() for index in sorted(self._choices))
+        choices = tuple([self._choices[index].freeze() for index in sorted(self._choices)])
         return ChatReply(start.id, start.model, start.created, choices, self._usage, self._error, self._complete)
 
 

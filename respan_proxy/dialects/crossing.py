@@ -55,7 +55,7 @@ def usable_tools(request: ChatRequest, dialect: str, losses: Losses, *, web_sear
     def foreign(tool: Tool) -> bool:
         return (isinstance(tool, Hosted) and tool.dialect != dialect) or (isinstance(tool, WebSearch) and not web_search)
 
-    lost = [tool for tool in request.tools if foreign(tool)]
+    lost = [tool for tool in request.tools if not isinstance(tool, (Function, Custom)) and foreign(tool)]
     if not lost:
         return request.tools
     kept = tuple(tool for tool in request.tools if not foreign(tool))
@@ -144,19 +144,23 @@ def answered(turns: tuple[Turn, ...], losses: Losses) -> tuple[Turn, ...]:
 
     A result without a call is refused here, as every provider would: the history was cut in the middle of a step.
     """
+    results: dict[str, Turn] = {}
+    called: set[str | None] = set()
     for turn in turns:
-        if turn.role != "assistant" and any(isinstance(part, ToolCall) for part in turn.parts):
-            told = f"'{turn.where}' holds a call of a tool, which only the model can make; found it said by the {turn.role}"
-            raise RequestRejected(told, param=turn.where, code="invalid_value")
-    results = {part.call_id: turn for turn in turns for part in turn.parts if isinstance(part, ToolResult)}
-    called = {part.id for turn in turns for part in turn.parts if isinstance(part, ToolCall)}
+        for part in turn.parts:
+            if isinstance(part, ToolResult):
+                results[part.call_id] = turn
+            elif isinstance(part, ToolCall):
+                if turn.role != "assistant":
+                    told = f"'{turn.where}' holds a call of a tool, which only the model can make; found it said by the {turn.role}"
+                    raise RequestRejected(told, param=turn.where, code="invalid_value")
+                called.add(part.id)
+    if called == results.keys():
+        return turns
     for id, turn in results.items():
         if id not in called:
             told = f"'{turn.where}' holds a result of the call {id!r}, which no message makes"
             raise RequestRejected(told, param=turn.where, code="invalid_value")
-    open_calls = [part for turn in turns for part in turn.parts if isinstance(part, ToolCall) and part.id not in results]
-    if not open_calls:
-        return turns
     losses.add("messages.tool_result", "synthesized")
     made: list[Turn] = []
     for turn in turns:

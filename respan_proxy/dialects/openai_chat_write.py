@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from respan_proxy.dialects.chat import Choice, Reasoning, Text, ToolCall, assemble
+from respan_proxy.dialects.chat import Choice, Reasoning, Refusal, Text, ToolCall, assemble
 from respan_proxy.dialects.dialect import WriteContext
 from respan_proxy.dialects.events import (
     Citation,
@@ -198,29 +198,49 @@ def write_reply(events: Iterable[Event], context: WriteContext) -> bytes:
         "choices": [_choice(choice, context) for choice in reply.choices or (Choice(),)],
     }
     if reply.usage is not None:
-        told = write_usage(reply.usage).items()
-        completion["usage"] = {name: value for name, value in told if not isinstance(value, dict) or any(value.values())}
+        usage = completion["usage"] = write_usage(reply.usage)
+        for details in ("prompt_tokens_details", "completion_tokens_details"):
+            if not any(usage[details].values()):
+                del usage[details]
     return json_text(completion)
 
 
 def _choice(choice: Choice, context: WriteContext) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": choice.text or None}
-    if refusal := choice.refusal or (choice.explanation if choice.finish == "filter" else None):
+    text = refusal = reasoning = ""
+    details: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
+    signature: Opaque | None = None
+    for part in choice.parts:
+        match part:
+            case Text():
+                text += part.text
+                signature = part.signature or signature
+            case Refusal():
+                refusal += part.text
+            case Reasoning():
+                reasoning += part.text
+                if part.opaque is not None:
+                    details.append(detail(part.text, part.opaque, len(details)))
+            case ToolCall():
+                calls.append(_call(part, context))
+            case Media():
+                images.append(_image(part))
+    message: dict[str, Any] = {"role": "assistant", "content": text or None}
+    if refusal := refusal or (choice.explanation or "" if choice.finish == "filter" else ""):
         message["refusal"] = refusal
-    if reasoning := choice.reasoning:
+    if reasoning:
         message["reasoning_content"] = reasoning
-    signed = [part for part in choice.parts if isinstance(part, Reasoning) and part.opaque is not None]
-    if signed:
-        message["reasoning_details"] = [detail(part.text, part.opaque, index) for index, part in enumerate(signed) if part.opaque]
-    if choice.tool_calls:
-        message["tool_calls"] = [_call(call, context) for call in choice.tool_calls]
+    if details:
+        message["reasoning_details"] = details
+    if calls:
+        message["tool_calls"] = calls
     if choice.citations:
         message["annotations"] = [_annotation(citation) for citation in choice.citations]
-    if choice.media:
-        message["images"] = [_image(media) for media in choice.media]
-    for part in choice.parts:
-        if isinstance(part, Text) and part.signature is not None:
-            message["extra_content"] = google_extra(part.signature)
+    if images:
+        message["images"] = images
+    if signature is not None:
+        message["extra_content"] = google_extra(signature)
     written = {"index": choice.index, "message": message, "finish_reason": FINISH_REASONS.get(choice.finish or "stop", "stop")}
     if choice.logprobs:
         written["logprobs"] = _all_logprobs(choice.logprobs)

@@ -17,7 +17,7 @@ import orjson
 from multidict import CIMultiDict
 
 from respan_proxy.config import Config
-from respan_proxy.dialects.asked import compact
+from respan_proxy.dialects.asked import compact_bytes
 from respan_proxy.dialects.dialect import Dialect, ReplyWriter, WriteContext
 from respan_proxy.dialects.events import Event, Failure, ReasoningDelta, TextDelta, ToolDelta, Unsaid
 from respan_proxy.dialects.names import NameMap
@@ -53,7 +53,7 @@ def translate(config: Config) -> Handler:
         path, query = at_provider(target.dialect.name, "generate", streams=exchange.streams)
         headers = {"anthropic-version": profile.version} if target.dialect.name == "anthropic.messages" else {}
         sent = enveloped(written.members, path, exchange)
-        exchange.outgoing = Outgoing(compact(sent, "request").encode(), path, query, headers)
+        exchange.outgoing = Outgoing(compact_bytes(sent, "request"), path, query, headers)
         reply = await call_next(exchange)
         lost = lost_in_reply(exchange, config, streamed=isinstance(reply.body, Stream))
         return _retold(reply, exchange, target.dialect, _context(exchange, request, members, lost), written.names)
@@ -88,9 +88,11 @@ async def asked(exchange: Exchange) -> Mapping[str, Any]:
     """The body's members as a provider would be told them: without Respan's parameters."""
     document = exchange.document
     members: Mapping[str, Any] = document.members if document is not None else {}
-    if any(value is UNREAD for value in members.values()):
+    if UNREAD in members.values():
         # A translation must understand all of it; the parse of a big body happens aside.
         members = await asyncio.to_thread(orjson.loads, exchange.request.body)
+    if not exchange.edits:
+        return members
     kept = {name: value for name, value in members.items() if name not in exchange.edits.remove}
     return {**kept, **exchange.edits.replace}
 
