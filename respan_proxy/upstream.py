@@ -6,81 +6,26 @@ Source of the choices: aiohttp 3.14's client, tried against providers that refus
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
-from functools import lru_cache
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
 from multidict import CIMultiDict
 from yarl import URL
 
 from respan_proxy.errors import UpstreamInterrupted, UpstreamUnavailable
 from respan_proxy.exchange import Reply, Stream
+from respan_proxy.pool import Answer, NoHTTP, Pool, StaleConnection
 from respan_proxy.wire.headers import to_caller
 
 if TYPE_CHECKING:
     from respan_proxy.config import Provider
-
-# aiohttp warns of bytes bodies above 1 MB: they are written in one go.
-WHOLE_WRITE_BYTES = 1_000_000
-PIECE_BYTES = 262_144
 
 # Joining a bigger answer happens in a thread; it lets go of the GIL.
 JOINED_INLINE_BYTES = 2_000_000
 
 # Small requests are written at once and aiohttp's read timer then runs; larger ones may stall while being written.
 STALLABLE_BYTES = 65_536
-
-# Connections idle for longer are closed by us; providers' load balancers cut at 60 s and more (AWS ALB's default).
-KEEPALIVE_S = 55.0
-
-_used_connections: WeakSet[ResponseHandler] = WeakSet()
-
-
-class _Response(aiohttp.ClientResponse):
-    """Knows whether its connection had carried a request before: a provider may have closed that one meanwhile."""
-
-    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        protocol = connection.protocol
-        was_used = protocol in _used_connections
-        try:
-            response = await super().start(connection)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if was_used and not isinstance(error, asyncio.TimeoutError):
-                raise _StaleConnection from error
-            raise
-        if protocol is not None and not was_used:
-            _used_connections.add(protocol)
-        return response
-
-
-class _BigBody(aiohttp.Payload):
-    """A request's body written piece by piece, without a copy (aiohttp copies what stands in a BytesIO whole, 20 ms for 30 MB)."""
-
-    _value: bytes
-    _autoclose = True
-
-    def __init__(self, body: bytes) -> None:
-        super().__init__(body)
-        self._size = len(body)
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return self._value.decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        view = memoryview(self._value)
-        for at in range(0, len(view), PIECE_BYTES):
-            await writer.write(view[at : at + PIECE_BYTES])
-            await asyncio.sleep(0)
-
-
-class _StaleConnection(Exception):
-    """A kept-alive connection turned out closed before any byte of an answer: the one case that is replayed here."""
 
 
 class _Silence(Exception):
@@ -95,11 +40,11 @@ class Incoming:
     first chunk aiohttp's is in force, as it was for the head.
     """
 
-    __slots__ = ("_content", "_loop", "_name", "_response", "_silence_s", "_timer", "_waiting_since")
+    __slots__ = ("_answer", "_content", "_loop", "_name", "_silence_s", "_timer", "_waiting_since")
 
-    def __init__(self, response: aiohttp.ClientResponse, provider: Provider) -> None:
-        self._response = response
-        self._content = response.content
+    def __init__(self, answer: Answer, provider: Provider) -> None:
+        self._answer = answer
+        self._content = answer.content
         self._name = provider.name
         self._silence_s = provider.timeouts.silence_s
         self._loop = asyncio.get_running_loop()
@@ -124,7 +69,7 @@ class Incoming:
             self._stop_watching()
             raise StopAsyncIteration
         if self._timer is None:
-            _limit_silence(self._response, None)
+            self._answer.limit_silence(None)
             self._timer = self._loop.call_later(self._silence_s, self._watch)
         return chunk
 
@@ -144,24 +89,21 @@ class Incoming:
     async def aclose(self) -> None:
         """Close the connection at once unless the answer was read to its end (then it went back to the pool)."""
         self._stop_watching()
-        self._response.close()
+        self._answer.close()
 
 
 class Upstream:
     """Sends requests to providers. Use as `async with`; one per process, shared by all exchanges."""
 
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
-        self._fresh: aiohttp.ClientSession | None = None
+        self._pool = Pool()
 
     async def __aenter__(self) -> Upstream:
-        self._session = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S))
+        await self._pool.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for session in (self._session, self._fresh):
-            if session is not None:
-                await session.close()
+        await self._pool.__aexit__()
 
     async def send(
         self,
@@ -179,97 +121,61 @@ class Upstream:
         `headers` are complete (credentials included). With `streams`, a 2xx answer's body is a `Stream`; any other is read whole.
         `notes` gains a word when a dead kept-alive connection was replaced. Raises `UpstreamUnavailable` when no answer came.
         """
-        if self._session is None:
-            raise RuntimeError("Upstream is used as `async with Upstream() as upstream`")
-        arguments = (provider, method, url, headers, body)
         try:
-            try:
-                response = await self._request(self._session, *arguments)
-            except _StaleConnection:
-                notes.append("replayed: the provider had closed a kept-alive connection")
-                if self._fresh is None:
-                    self._fresh = _session(aiohttp.TCPConnector(limit=0, force_close=True))
-                response = await self._request(self._fresh, *arguments)
-            if streams and response.status < 300:
-                return Reply(response.status, to_caller(response.headers), Stream(Incoming(response, provider)))
-            return await self._whole(response, provider)
-        except aiohttp.ClientError as error:
-            raise _unavailable(provider, error) from error
-        except TimeoutError as error:
-            raise _unavailable(provider, error) from error
-        except (OSError, _StaleConnection) as error:
+            answer = await self._asked(provider, method, url, headers, body, notes)
+            if streams and answer.status < 300:
+                return Reply(answer.status, to_caller(answer.headers), Stream(Incoming(answer, provider)))
+            return await _whole(answer, provider)
+        except (aiohttp.ClientError, OSError, NoHTTP) as error:  # TimeoutError is an OSError
             raise _unavailable(provider, error) from error
 
-    async def _request(
-        self, session: aiohttp.ClientSession, provider: Provider, method: str, url: str, headers: CIMultiDict[str], body: bytes
-    ) -> aiohttp.ClientResponse:
-        timeouts = provider.timeouts
-        request = session.request(
-            method,
-            _url(url),
-            headers=headers,
-            data=(body if len(body) <= WHOLE_WRITE_BYTES else _BigBody(body)) if body else None,
-            allow_redirects=False,
-            timeout=_timeout(timeouts.connect_s, timeouts.first_byte_s),
-            proxy=provider.proxy,
-            ssl=_ssl(provider.ca_file) if provider.ca_file else True,
-        )
-        if len(body) <= STALLABLE_BYTES:
-            return await request
-        async with asyncio.timeout(timeouts.connect_s + timeouts.first_byte_s):
-            return await request
+    async def _asked(self, provider: Provider, method: str, url: str, headers: CIMultiDict[str], body: bytes, notes: list[str]) -> Answer:
+        if len(body) > STALLABLE_BYTES:
+            async with asyncio.timeout(provider.timeouts.connect_s + provider.timeouts.first_byte_s):
+                return await self._replayed(provider, method, url, headers, body, notes)
+        return await self._replayed(provider, method, url, headers, body, notes)
 
-    async def _whole(self, response: aiohttp.ClientResponse, provider: Provider) -> Reply:
-        if not response.content.is_eof():
-            _limit_silence(response, provider.timeouts.silence_s)
+    async def _replayed(
+        self, provider: Provider, method: str, url: str, headers: CIMultiDict[str], body: bytes, notes: list[str]
+    ) -> Answer:
         try:
-            body = await _read(response)
-        except aiohttp.ServerTimeoutError as error:
-            raise UpstreamUnavailable(
-                f"provider {provider.name!r} sent nothing for {provider.timeouts.silence_s:g} s in the middle of its answer",
-                may_have_run=True,
-                status=504,
-                kind="timeout",
-            ) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise UpstreamUnavailable(f"provider {provider.name!r} broke off its answer ({_cause(error)})", may_have_run=True) from error
-        return Reply(response.status, to_caller(response.headers), body)
+            return await self._pool.ask(provider, method, url, headers, body)
+        except StaleConnection:
+            notes.append("replayed: the provider had closed a kept-alive connection")
+            return await self._pool.ask(provider, method, url, headers, body, anew=True)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _whole(answer: Answer, provider: Provider) -> Reply:
+    if not answer.content.is_eof():
+        answer.limit_silence(provider.timeouts.silence_s)
+    try:
+        body = await _read(answer)
+    except aiohttp.ServerTimeoutError as error:
+        raise UpstreamUnavailable(
+            f"provider {provider.name!r} sent nothing for {provider.timeouts.silence_s:g} s in the middle of its answer",
+            may_have_run=True,
+            status=504,
+            kind="timeout",
+        ) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise UpstreamUnavailable(f"provider {provider.name!r} broke off its answer ({_cause(error)})", may_have_run=True) from error
+    return Reply(answer.status, to_caller(answer.headers), body)
+
+
+async def _read(answer: Answer) -> bytes:
     """The whole body; the connection is closed when that fails or is cancelled."""
-    content = response.content
+    content = answer.content
     if content.is_eof():
-        return await response.read()
+        return content.read_nowait()
     pieces, size = [], 0
     try:
         while piece := await content.readany():
             pieces.append(piece)
             size += len(piece)
     except BaseException:
-        response.close()
+        answer.close()
         raise
     return b"".join(pieces) if size <= JOINED_INLINE_BYTES else await asyncio.to_thread(b"".join, pieces)
-
-
-def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=connector,
-        response_class=_Response,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        max_line_size=65_536,
-        max_field_size=65_536,
-    )
-
-
-def _limit_silence(response: aiohttp.ClientResponse, silence_s: float | None) -> None:
-    """From here on the connection may be silent for `silence_s` (None: aiohttp does not look), no longer for as long as before."""
-    connection = response.connection
-    if connection is not None and connection.protocol is not None:
-        connection.protocol.read_timeout = silence_s
-        connection.protocol.start_timeout()
 
 
 def _unavailable(provider: Provider, error: BaseException) -> UpstreamUnavailable:
@@ -281,7 +187,7 @@ def _unavailable(provider: Provider, error: BaseException) -> UpstreamUnavailabl
         case aiohttp.ServerTimeoutError() | TimeoutError():
             message = f"provider {name!r} ({host}) did not begin to answer within {provider.timeouts.first_byte_s:g} s"
             return UpstreamUnavailable(message, may_have_run=True, status=504, kind="timeout")
-        case aiohttp.ClientResponseError():
+        case NoHTTP() | aiohttp.ClientResponseError():
             return UpstreamUnavailable(f"provider {name!r} ({host}) answered with something that is not HTTP", may_have_run=True)
         case aiohttp.ClientConnectorError() | aiohttp.InvalidURL():
             return UpstreamUnavailable(f"provider {name!r} ({host}) cannot be reached: {_cause(error)}", may_have_run=False)
@@ -297,18 +203,3 @@ def _cause(error: BaseException) -> str:
     if isinstance(inner, OSError) and inner.strerror:
         return inner.strerror
     return type(error).__name__
-
-
-@lru_cache(maxsize=1024)
-def _url(url: str) -> URL:
-    return URL(url, encoded=True)
-
-
-@lru_cache(maxsize=64)
-def _timeout(connect_s: float, first_byte_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=first_byte_s)
-
-
-@lru_cache(maxsize=64)
-def _ssl(ca_file: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_file)

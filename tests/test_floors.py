@@ -21,6 +21,7 @@ FLOOR = {
     "reporting": 4,
     "policy": 5,
     "telemetry": 5,
+    "pool": 5,
     "upstream": 6,
     "images": 6,
     "tokens": 6,
@@ -39,7 +40,7 @@ IMPURE = {"aiohttp", "aiosqlite", "asyncio", "os", "random", "secrets", "socket"
 # Who alone may import what.
 OWNERS = {
     "aiohttp.web": {"server", "app"},
-    "aiohttp": {"server", "app", "upstream", "images", "echo", "exports"},
+    "aiohttp": {"server", "app", "pool", "upstream", "images", "echo", "exports"},
     "aiosqlite": {"store"},
     "sqlite3": {"store"},
     "cachetools": {"handlers", "policy"},
