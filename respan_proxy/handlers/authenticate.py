@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from respan_proxy.config import Config
 from respan_proxy.errors import LoopDetected
 from respan_proxy.exchange import Exchange, Handler, Next, Reply
@@ -12,7 +14,7 @@ HOP_HEADER = "X-Respan-Hop"
 
 
 def authenticate(config: Config, instance_id: str) -> Handler:
-    async def handler(exchange: Exchange, call_next: Next) -> Reply:
+    def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
         request = exchange.request
         refuse_strangers(request.headers, config)
         if instance_id in request.headers.get(HOP_HEADER, ""):
@@ -20,6 +22,6 @@ def authenticate(config: Config, instance_id: str) -> Handler:
                 "this request has passed through this proxy already: the base URL of a provider points back at the proxy itself"
             )
         exchange.caller = identify(request.headers, request.query, config)
-        return await call_next(exchange)
+        return call_next(exchange)
 
     return handler

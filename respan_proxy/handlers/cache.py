@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from secrets import token_hex
@@ -84,17 +84,19 @@ class Cache:
                 if entry.stands_in:
                     self.entries.remove(entry.key)
 
-        async def handler(exchange: Exchange, call_next: Next) -> Reply:
-            values = exchange.params.values
-            if not caching.asks(exchange.endpoint.kind, values, defaults):
-                return await call_next(exchange)
-            wish = caching.wish(values, defaults, exchange.warnings)
+        async def looked_up(exchange: Exchange, call_next: Next) -> Reply:
+            wish = caching.wish(exchange.params.values, defaults, exchange.warnings)
             key = await _key(exchange, wish)
             if (reply := self._kept(exchange, key, wish)) is not None:
                 return reply
             if exchange.row is not None:
                 begin(exchange.row)
             return await self._asked(exchange, key, wish, call_next)
+
+        def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
+            if not caching.asks(exchange.endpoint.kind, exchange.params.values, defaults):
+                return call_next(exchange)
+            return looked_up(exchange, call_next)
 
         return handler
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,9 +22,11 @@ ESTIMATED = "count:estimated"
 NOT_THERE = frozenset({404, 405, 501})
 
 
-async def count_tokens(exchange: Exchange, call_next: Next) -> Reply:
-    if exchange.endpoint.kind != "count":
-        return await call_next(exchange)
+def count_tokens(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
+    return _counted(exchange, call_next) if exchange.endpoint.kind == "count" else call_next(exchange)
+
+
+async def _counted(exchange: Exchange, call_next: Next) -> Reply:
     target, _ = bound(exchange)
     client = exchange.dialect.name
     counts_there = target.provider.quirks.counts_tokens

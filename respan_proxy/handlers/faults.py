@@ -33,13 +33,16 @@ def faults(config: Config, clock: Callable[[], float], sleep: Sleep = asyncio.sl
     """`dice` gives numbers evenly from [0, 1). Whether a request may ask for faults was decided before (`parameters`)."""
     has_routes = any(rules.simulate is not None for rules in config.routes)
 
-    async def handler(exchange: Exchange, call_next: Next) -> Reply:
+    def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
         said = exchange.params.values.get("simulate")
         if said is None and not has_routes:
-            return await call_next(exchange)
+            return call_next(exchange)
         made = asked_for(said) if said is not None else config.rules(exchange.model).simulate
         if made is None or not made.strikes(len(exchange.attempts), dice):
-            return await call_next(exchange)
+            return call_next(exchange)
+        return struck(exchange, made, call_next)
+
+    async def struck(exchange: Exchange, made: Fault, call_next: Next) -> Reply:
         _tell(exchange, made)
         await _delayed(exchange, made, sleep)
         if made.status is not None or made.garbage:

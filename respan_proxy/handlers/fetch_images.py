@@ -21,11 +21,15 @@ class Fetches(Protocol):
 
 
 def fetch_images(limits: Images, fetch: Fetches) -> Handler:
-    async def handler(exchange: Exchange, call_next: Next) -> Reply:
-        if limits.fetch and translates(exchange) and needs_bytes(dialect := bound(exchange)[0].dialect.name):
-            asked = await understood(exchange)
-            if wanted := linked_images(asked.request, dialect):
-                exchange.asked = replace(asked, request=with_images(asked.request, await fetch(wanted, limits)))
+    async def fetched(exchange: Exchange, call_next: Next, dialect: str) -> Reply:
+        asked = await understood(exchange)
+        if wanted := linked_images(asked.request, dialect):
+            exchange.asked = replace(asked, request=with_images(asked.request, await fetch(wanted, limits)))
         return await call_next(exchange)
+
+    def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
+        if limits.fetch and translates(exchange) and needs_bytes(dialect := bound(exchange)[0].dialect.name):
+            return fetched(exchange, call_next, dialect)
+        return call_next(exchange)
 
     return handler

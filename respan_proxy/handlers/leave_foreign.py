@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import Any
 
 from respan_proxy.config import Config
 from respan_proxy.dialects.foreign import left_out, marks
@@ -18,21 +20,28 @@ SLICE_BYTES = 1024 * 1024
 
 
 def leave_foreign(config: Config) -> Handler:
-    async def handler(exchange: Exchange, call_next: Next) -> Reply:
+    def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
         document = exchange.document
         if exchange.endpoint.kind not in ("generate", "count") or not isinstance(document, Document) or translates(exchange):
-            return await call_next(exchange)
+            return call_next(exchange)
+        members = document.members
+        if members.get("messages") is UNREAD or members.get("input") is UNREAD or members.get("contents") is UNREAD:
+            return big(exchange, call_next)
+        leave(exchange, members)
+        return call_next(exchange)
+
+    async def big(exchange: Exchange, call_next: Next) -> Reply:
         target, _ = bound(exchange)
-        dialect, members = target.dialect.name, document.members
-        if any(members.get(name) is UNREAD for name in ("messages", "input", "contents")):
-            if not await _is_marked(exchange.request.body, marks(dialect, target.profile)):
-                return await call_next(exchange)
-            members = dict(await asked(exchange))
+        if await _is_marked(exchange.request.body, marks(target.dialect.name, target.profile)):
+            leave(exchange, await asked(exchange))
+        return await call_next(exchange)
+
+    def leave(exchange: Exchange, members: Mapping[str, Any]) -> None:
+        target, _ = bound(exchange)
         losses = Losses()
-        if instead := left_out(dialect, members, target.profile, losses):
+        if instead := left_out(target.dialect.name, members, target.profile, losses):
             account_for(losses, exchange, config)
             exchange.edits.replace.update(instead)
-        return await call_next(exchange)
 
     return handler
 

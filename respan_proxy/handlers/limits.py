@@ -119,14 +119,17 @@ class Limits:
             for _, _, account, _ in held:
                 account.requests.add(now, 1)
 
-        async def handler(exchange: Exchange, call_next: Next) -> Reply:
-            if not limited and "customer_params" not in exchange.params.values:
-                return await call_next(exchange)
+        async def counted(exchange: Exchange, call_next: Next) -> Reply:
             if (row := exchange.row) is not None and exchange.endpoint.kind != "count":
                 if not self._restored.is_set():
                     await self.restored()
                 enter(exchange, row.customer_identifier)
             return await call_next(exchange)
+
+        def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
+            if not limited and "customer_params" not in exchange.params.values:
+                return call_next(exchange)
+            return counted(exchange, call_next)
 
         return handler
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
@@ -54,9 +54,7 @@ class Models:
         return self._listed
 
     def lists(self, config: Config) -> Handler:
-        async def handler(exchange: Exchange, call_next: Next) -> Reply:
-            if exchange.endpoint.kind != "models":
-                return await call_next(exchange)
+        async def listed(exchange: Exchange) -> Reply:
             missing = await self.refresh(config)
             models = self.merged(config)
             dialect = exchange.dialect.name
@@ -71,6 +69,9 @@ class Models:
                     return Reply(200, headers, write_model(dialect, model))
             near = _near(wanted, [model.id for model in models])
             raise UnknownModel(f"no configured provider lists {wanted!r}" + (f"; near: {', '.join(near)}" if near else ""), param="model")
+
+        def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
+            return listed(exchange) if exchange.endpoint.kind == "models" else call_next(exchange)
 
         return handler
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from multidict import MultiMapping
@@ -26,15 +26,34 @@ _READABLE_KINDS = frozenset({"generate", "embed", "count"})
 def parameters(config: Config) -> Handler:
     precedence = config.param_precedence
 
-    async def handler(exchange: Exchange, call_next: Next) -> Reply:
+    def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
+        if len(exchange.request.body) > WHOLE_PARSE_BYTES and exchange.refused is None and _holds_members(exchange):
+            return scanned(exchange, call_next)
+        understand(exchange, None)
+        return call_next(exchange)
+
+    async def scanned(exchange: Exchange, call_next: Next) -> Reply:
+        try:
+            scan: json_edit.Document | RequestRejected = await _scanned(exchange.request.body)
+        except RequestRejected as error:
+            scan = error
+        understand(exchange, scan)
+        return await call_next(exchange)
+
+    def understand(exchange: Exchange, scan: json_edit.Document | RequestRejected | None) -> None:
         endpoint, headers = exchange.endpoint, exchange.request.headers
         members: Mapping[str, Any] = {}
         asked: Mapping[str, Any] = members
         try:
             if exchange.refused is not None:
                 raise exchange.refused
-            if endpoint.kind in _READABLE_KINDS or _is_json_object(exchange):
-                exchange.document = await _document(exchange)
+            if isinstance(scan, RequestRejected):
+                raise scan
+            if scan is not None:
+                exchange.document = scan
+                asked = members = scan.members
+            elif _holds_members(exchange):
+                exchange.document = _parsed(exchange.request.body)
                 asked = members = exchange.document.members
             elif endpoint.log_type is not None and (boundary := multipart.boundary_of(headers.get("Content-Type", ""))) is not None:
                 exchange.document = form = multipart.parse(exchange.request.body, boundary)
@@ -47,16 +66,16 @@ def parameters(config: Config) -> Handler:
         except RequestRejected:
             exchange.params = _UNKNOWN
             raise
-        exchange.params = read.params
-        exchange.headers = read.headers
-        exchange.edits.remove |= read.remove
-        exchange.edits.replace.update(read.replace)
-        exchange.warnings += read.warnings
+        if read is not params.NOTHING_SAID:
+            exchange.params = read.params
+            exchange.headers = read.headers
+            exchange.edits.remove |= read.remove
+            exchange.edits.replace.update(read.replace)
+            exchange.warnings += read.warnings
         exchange.model = _model(endpoint.model, members)
         if "simulate" in read.params.values:
             _permit_faults(config, read.params.values["simulate"])
         exchange.streams = endpoint.stream if endpoint.stream is not None else _streams(members.get("stream"))
-        return await call_next(exchange)
 
     return handler
 
@@ -104,13 +123,21 @@ def _streams(said: object) -> bool:
     return said is True or said == "true"
 
 
-async def _document(exchange: Exchange) -> json_edit.Document:
-    body = exchange.request.body
+def _holds_members(exchange: Exchange) -> bool:
+    return exchange.endpoint.kind in _READABLE_KINDS or _is_json_object(exchange)
+
+
+def _parsed(body: bytes) -> json_edit.Document:
     if not body:
         raise RequestRejected("the request has no body: expected a JSON object")
     try:
-        if len(body) <= WHOLE_PARSE_BYTES:
-            return json_edit.parse(body)
+        return json_edit.parse(body)
+    except json_edit.JsonProblem as problem:
+        raise _no_object(problem) from problem
+
+
+async def _scanned(body: bytes) -> json_edit.Document:
+    try:
         scan = json_edit.scan(body, _WANTED)
         while True:
             try:
@@ -120,7 +147,11 @@ async def _document(exchange: Exchange) -> json_edit.Document:
                 return document
             await asyncio.sleep(0)
     except json_edit.JsonProblem as problem:
-        raise RequestRejected(f"the request's body is not a JSON object: {problem}") from problem
+        raise _no_object(problem) from problem
+
+
+def _no_object(problem: json_edit.JsonProblem) -> RequestRejected:
+    return RequestRejected(f"the request's body is not a JSON object: {problem}")
 
 
 def _model(from_path: str | None, members: Mapping[str, Any]) -> str | None:

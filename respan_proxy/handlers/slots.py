@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 from respan_proxy.config import Provider
@@ -29,11 +29,12 @@ class Slots:
         self._most: dict[str, int] = {}
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
-    async def hold(self, exchange: Exchange, call_next: Next) -> Reply:
+    def hold(self, exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
+        return self._held(exchange, call_next) if bound(exchange)[0].provider.max_concurrency else call_next(exchange)
+
+    async def _held(self, exchange: Exchange, call_next: Next) -> Reply:
         target, attempt = bound(exchange)
         provider = target.provider
-        if not provider.max_concurrency:
-            return await call_next(exchange)
         try:
             waited_s = await self._take(provider)
         except NoSlot as error:

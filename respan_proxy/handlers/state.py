@@ -7,7 +7,7 @@ after the other, back to the first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any, Protocol
@@ -45,6 +45,8 @@ from respan_proxy.handlers.told import Tell, tell_whole
 from respan_proxy.handlers.trace import forgets_content
 from respan_proxy.handlers.translate import asked
 from respan_proxy.respan.endpoints import RESPONSES
+from respan_proxy.wire.json_edit import Document
+from respan_proxy.wire.multipart import Form
 
 RESPONSE, ITEM = "response", "response_item"
 
@@ -71,10 +73,8 @@ class Keeps(Protocol):
 def stored(keeping: Keeps) -> Handler:
     """GET, DELETE, `/cancel` and `/input_items` of a kept response; of what is not kept here, whoever keeps Responses is asked."""
 
-    async def handler(exchange: Exchange, call_next: Next) -> Reply:
+    async def answered(exchange: Exchange, call_next: Next) -> Reply:
         endpoint = exchange.endpoint
-        if endpoint.kind != "state" or endpoint.dialect != RESPONSES:
-            return await call_next(exchange)
         id, owner = unquote(endpoint.path.split("/")[2]), exchange.caller.key_id or ""
         away: ProxyError | None = None
         try:
@@ -101,6 +101,12 @@ def stored(keeping: Keeps) -> Handler:
             case _ if query.get("stream") == "true":
                 raise not_streamed_again(id)
         return _answer(turn.response if ENCRYPTED in _included(exchange.request.query) else shown(turn.response))
+
+    def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
+        endpoint = exchange.endpoint
+        if endpoint.kind != "state" or endpoint.dialect != RESPONSES:
+            return call_next(exchange)
+        return answered(exchange, call_next)
 
     return handler
 
@@ -157,11 +163,9 @@ class _Turn:
 
 
 def state(config: Config, keeping: Keeps) -> Handler:
-    async def handler(exchange: Exchange, call_next: Next) -> Reply:
-        if exchange.dialect.name != RESPONSES or exchange.endpoint.kind not in ("generate", "count") or exchange.document is None:
-            return await call_next(exchange)
+    async def continued(exchange: Exchange, document: Document | Form, call_next: Next) -> Reply:
         target, _ = bound(exchange)
-        provider, members = target.provider, exchange.document.members
+        provider, members = target.provider, document.members
         is_kept_there = provider.quirks.stores_responses and target.dialect is exchange.dialect
         previous = members.get("previous_response_id") or None
         if is_kept_there and not isinstance(previous, str):
@@ -198,6 +202,12 @@ def state(config: Config, keeping: Keeps) -> Handler:
         else:
             tell_whole(reply, tell)
         return reply
+
+    def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
+        document = exchange.document
+        if exchange.dialect.name != RESPONSES or exchange.endpoint.kind not in ("generate", "count") or document is None:
+            return call_next(exchange)
+        return continued(exchange, document, call_next)
 
     return handler
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
@@ -62,7 +62,7 @@ class Trace:
             reply.headers["X-Respan-Log-Id"] = exchange.id
         return reply
 
-    async def announce(self, exchange: Exchange, call_next: Next) -> Reply:
+    def announce(self, exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
         row = exchange.row
         if row is not None:
             fill_request(row, exchange)
@@ -70,7 +70,7 @@ class Trace:
             # What may be a hit is begun when it is known to be none (cache.py): a hit is over at once, or leaves no row at all.
             if not caching.asks(exchange.endpoint.kind, exchange.params.values, self._config.cache):
                 self._recorder.begin(row)
-        return await call_next(exchange)
+        return call_next(exchange)
 
     def _row(self, exchange: Exchange) -> Row:
         request, endpoint, caller = exchange.request, exchange.endpoint, exchange.caller

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from respan_proxy.config import Config
 from respan_proxy.dialects import embeddings
 from respan_proxy.dialects.asked import compact
@@ -15,9 +17,7 @@ from respan_proxy.respan.endpoints import at_provider
 
 
 def translate_embeddings(config: Config) -> Handler:
-    async def handler(exchange: Exchange, call_next: Next) -> Reply:
-        if exchange.endpoint.kind != "embed":
-            return await call_next(exchange)
+    async def told(exchange: Exchange, call_next: Next) -> Reply:
         target, _ = bound(exchange)
         if target.dialect is exchange.dialect:
             return await call_next(exchange)
@@ -30,10 +30,13 @@ def translate_embeddings(config: Config) -> Handler:
         reply = await call_next(exchange)
         if reply.status >= 400 or not isinstance(reply.body, bytes):
             return error_retold(reply, target.dialect, exchange)
-        told = embeddings.read_reply(target.dialect.name, reply.body)
-        if isinstance(told, Failure):
-            status, body = exchange.dialect.write_error(told.error(), exchange.id)
+        embedded = embeddings.read_reply(target.dialect.name, reply.body)
+        if isinstance(embedded, Failure):
+            status, body = exchange.dialect.write_error(embedded.error(), exchange.id)
             return Reply(status, answer_headers(reply), body)
-        return Reply(200, answer_headers(reply), embeddings.write_reply(request, told))
+        return Reply(200, answer_headers(reply), embeddings.write_reply(request, embedded))
+
+    def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
+        return told(exchange, call_next) if exchange.endpoint.kind == "embed" else call_next(exchange)
 
     return handler
