@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 from respan_proxy.dialects.anthropic_history_write import limit_breakpoints, write_messages, write_system
@@ -261,8 +262,9 @@ def _sample(body: Body, request: ChatRequest, profile: Profile, losses: Losses) 
                 losses.add(name)
     else:
         _temperature(body, request, losses)
-    for name in _untaken(request):
-        losses.add(name)
+    if _KNOBS(request) != _UNTURNED:
+        for name in _untaken(request):
+            losses.add(name)
 
 
 def _temperature(body: Body, request: ChatRequest, losses: Losses) -> None:
@@ -278,6 +280,11 @@ def _temperature(body: Body, request: ChatRequest, losses: Losses) -> None:
             losses.add("top_p")  # newer models refuse both at once
     if request.top_k is not None:
         body["top_k"] = int(request.top_k)
+
+
+# What `_untaken` looks at, one by one, where anything is said of any of it.
+_KNOBS = attrgetter("seed", "verbosity", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "logit_bias")
+_UNTURNED = (None,) * 7
 
 
 def _untaken(request: ChatRequest) -> Iterator[str]:

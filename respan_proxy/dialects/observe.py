@@ -150,13 +150,14 @@ def sample(dialect: Dialect, answer: bytes, total_bytes: int, *, request: Mappin
 class Summary:
     """What a reply says of itself, gathered from its events as they pass: all but what was said."""
 
-    __slots__ = ("_calls_tools", "_complete", "_failed", "_finish", "_start", "_usage")
+    __slots__ = ("_calls_tools", "_complete", "_finish", "_start", "_usage", "failure")
 
     def __init__(self) -> None:
         self._start: Start | None = None
         self._finish: Finish | None = None
         self._usage: Usage | None = None
-        self._calls_tools = self._complete = self._failed = False
+        self.failure: Failure | None = None
+        self._calls_tools = self._complete = False
 
     def feed(self, event: Event) -> None:
         match event:
@@ -171,12 +172,12 @@ class Summary:
             case End():
                 self._complete = True
             case Failure():
-                self._failed = True
+                self.failure = event
 
     def observed(self, unread: int = 0) -> Observed | None:
         """None where that is not enough: without usage the text must be read to estimate it, and failures are read whole."""
         start, finish, usage = self._start, self._finish, self._usage
-        if self._failed or start is None or finish is None or usage is None or not self._complete:
+        if self.failure is not None or start is None or finish is None or usage is None or not self._complete:
             return None
         calls_tools = self._calls_tools or finish.reason == "tool"
         return Observed(usage=usage, model=start.model, response_id=start.id, finish=finish.reason, calls_tools=calls_tools, unread=unread)

@@ -21,7 +21,7 @@ from respan_proxy.dialects.asked import compact_bytes
 from respan_proxy.dialects.dialect import Dialect, ReplyWriter, WriteContext
 from respan_proxy.dialects.events import Event, Failure, ReasoningDelta, TextDelta, ToolDelta, Unsaid
 from respan_proxy.dialects.names import NameMap
-from respan_proxy.dialects.observe import Observed, Summary, summed_up
+from respan_proxy.dialects.observe import Observed, Summary
 from respan_proxy.dialects.request import ChatRequest, Losses
 from respan_proxy.errors import UpstreamInterrupted
 from respan_proxy.exchange import Asked, Exchange, Handler, Next, Outgoing, Reply, Stream
@@ -166,15 +166,14 @@ def _retold(reply: Reply, exchange: Exchange, provider: Dialect, context: WriteC
     if reply.status >= 400:
         return error_retold(reply, provider, exchange)
     events = provider.read_reply(plain_answer(attempt))
-    attempt.observed = summed_up(events)
-    for event in events:
-        if type(event) is Unsaid:
-            context.lost(event.what)
+    summary = Summary()
+    _listen(events, summary, context.lost)
+    attempt.observed = summary.observed()
+    if summary.failure is not None:
+        status, told_error = client.write_error(summary.failure.error(), exchange.id)
+        return Reply(status, headers, told_error)
     if restore is not None:
         events = [told for event in events for told in restore(event)]
-    if failure := next((event for event in events if isinstance(event, Failure)), None):
-        status, told_error = client.write_error(failure.error(), exchange.id)
-        return Reply(status, headers, told_error)
     if exchange.streams:  # a provider that was asked to stream and answered whole
         headers["Content-Type"] = "application/json" if context.array else "text/event-stream"
         return Reply(200, headers, _streamed(client.writer(context), events))
@@ -198,6 +197,15 @@ def _streamed(writer: ReplyWriter, events: list[Event]) -> bytes:
 
 # What a reply is made of, and what its summary need not hear.
 _SAID = frozenset({TextDelta, ReasoningDelta, ToolDelta})
+
+
+def _listen(events: list[Event], summary: Summary, lost: Callable[[str], None]) -> None:
+    """What a reply says of itself into `summary`; `lost` hears what the provider said and no event holds."""
+    for event in events:
+        if type(event) not in _SAID:
+            summary.feed(event)
+            if type(event) is Unsaid:
+                lost(event.what)
 
 
 class Retell:
@@ -250,11 +258,7 @@ class Retell:
         return self._last
 
     def _heard(self, events: list[Event]) -> list[Event]:
-        for event in events:
-            if type(event) not in _SAID:
-                self._summary.feed(event)
-                if type(event) is Unsaid:
-                    self._lost(event.what)
+        _listen(events, self._summary, self._lost)
         return events
 
     def _told(self, events: list[Event]) -> bytes:
