@@ -296,7 +296,8 @@ class Exchange:
 
     def toward(self, target: Target, now: float) -> Exchange:
         """A view of this exchange for one try at `target`, begun at `now` (monotonic seconds)."""
-        attempt = Attempt(target, now)
+        edits = Edits(set(self.edits.remove), dict(self.edits.replace))
+        attempt = Attempt(target, now, edits)
         self.attempts.append(attempt)
         return Exchange(  # copy.copy takes ten times as long
             id=self.id,
@@ -307,7 +308,7 @@ class Exchange:
             caller=self.caller,
             document=self.document,
             params=self.params,
-            edits=Edits(set(self.edits.remove), dict(self.edits.replace)),
+            edits=edits,
             headers=self.headers,
             model=self.model,
             streams=self.streams,
@@ -322,7 +323,7 @@ class Exchange:
         """Another try at the same target, in the same view, begun at `now` (monotonic seconds)."""
         if self.target is None:
             raise RuntimeError("what has no target cannot be tried again")
-        self.attempt = Attempt(self.target, now)
+        self.attempt = Attempt(self.target, now, self.edits)
         self.attempts.append(self.attempt)
 
     def apart(self) -> Exchange:

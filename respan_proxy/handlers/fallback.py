@@ -104,7 +104,10 @@ def fallback(config: Config, listed: Listed, standing: Standing) -> Handler:
         view, key, begun_at = aimed.view, aimed.key, standing.clock()
         standing.begin(key)
         try:
-            outcome = await _within(patience_s, call_next, view)
+            outcome: Reply | ProxyError
+            outcome = await call_next(view) if patience_s is None else await _within(patience_s, call_next, view)
+        except ProxyError as error:
+            outcome = error
         except BaseException:
             standing.left(key)
             raise
@@ -135,11 +138,9 @@ class _OutOfPatience(UpstreamUnavailable):
     """It had said nothing in the time that the request or the route allows."""
 
 
-async def _within(patience_s: float | None, call_next: Next, view: Exchange) -> Reply | ProxyError:
+async def _within(patience_s: float, call_next: Next, view: Exchange) -> Reply | ProxyError:
     """The target's reply (of a stream, with its first words in hand) or why there is none, `patience_s` being over among the reasons."""
     try:
-        if patience_s is None:
-            return await call_next(view)
         async with asyncio.timeout(patience_s):
             return await call_next(view)
     except ProxyError as error:

@@ -172,6 +172,8 @@ def _instead_of_answer(reply: Reply, body: bytes, exchange: Exchange) -> ProxyEr
             return None if problem.status == 415 else UpstreamError(f"provider {provider!r} answered {status}, but {problem}")
         except TooLarge:
             return None
+    if body[:1] in (b"{", b"[") and body[-1:] in (b"}", b"]") and body.find(b'"error"', 0, ERROR_WITHIN_BYTES) == -1:
+        return None  # nearly always
     # Of big bodies only the ends are looked at: stripping the whole would copy it.
     if not body[:ERROR_WITHIN_BYTES].strip() and not body.strip():
         return UpstreamError(f"provider {provider!r} answered {status} with an empty body")

@@ -37,7 +37,13 @@ def retry(
         if exchange.endpoint.kind not in _RETRIED:
             return await call_next(exchange)
         plan = patience(exchange.params.values, default)
-        outcome = await _outcome(exchange, call_next)
+        outcome: Outcome
+        try:
+            outcome = await call_next(exchange)
+            if outcome.status < 400:
+                return outcome  # nearly always
+        except ProxyError as error:
+            outcome = error
         failed = failure(outcome)
         if failed is None or not failed.again or not plan.enabled or not plan.num_retries:
             return _told(outcome)

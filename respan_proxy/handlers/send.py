@@ -38,7 +38,6 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
         target, attempt = bound(exchange)
         provider, request = target.provider, exchange.request
         body = attempt.sent = _body(exchange)
-        attempt.edits = exchange.edits
         if provider.built_in:
             reply = await echo(
                 exchange.endpoint,
@@ -64,13 +63,15 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
             # Like a raw relay, a translation passes four plain headers: what one company's client says of itself is not another's business.
             plainly = endpoint.is_relay or outgoing is not None
             headers = to_provider(request.headers, dialect=target.dialect.name, raw_relay_of=provider.name if plainly else None)
-            headers.update(exchange.headers)
+            if exchange.headers:
+                headers.update(exchange.headers)
             if outgoing is not None:
                 headers["Content-Type"] = "application/json"
                 headers.update(outgoing.headers)
             if provider.trace_context:
                 headers.update(_trace_context(exchange))
-            headers.update(provider.headers)
+            if provider.headers:
+                headers.update(provider.headers)
             headers.update(auth_headers(provider, target.secret))
             headers["Accept-Encoding"] = "identity"
             headers[HOP_HEADER] = f"{hops}, {instance_id}" if hops else instance_id
