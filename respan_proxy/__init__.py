@@ -22,6 +22,7 @@ Floors: a module imports only from floors below its own, and packages of one flo
         exports                     to collectors of OpenTelemetry                  I/O
      5  policy                      decides: routing, credentials                   pure
         telemetry                   what apps tell of themselves: spans, logs       pure
+        pool                        connections to providers, kept between calls    I/O
      4  exchange                    the values that handlers share, and the chain
         loading  reporting          where options come from; the lines on stderr    I/O
      3  respan  config              the Respan contract; the options                pure
