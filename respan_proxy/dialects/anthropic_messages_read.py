@@ -52,7 +52,7 @@ class _Block:
 
     kind: object
     start: int  # characters of text before it
-    call: int = 0
+    call: int
     signature: str = ""
     argued: bool = False
     cited: list[dict[str, Any]] = field(default_factory=list)
@@ -61,18 +61,18 @@ class _Block:
 class _Reading:
     """One message being read: its open blocks, its length so far, its cumulative counters."""
 
-    __slots__ = ("blocks", "calls", "counters", "length", "started")
+    __slots__ = ("blocks", "calls", "counters", "length")
 
     def __init__(self) -> None:
-        self.started = False
         self.blocks: dict[object, _Block] = {}
         self.calls = 0
         self.length = 0
         self.counters: dict[str, Any] = {}
 
-    def begin(self, message: Mapping[str, Any], events: list[Event]) -> None:
-        self.started = True
-        events.append(Start(text_of(message.get("id")), text_of(message.get("model"))))
+    def text(self, said: object, events: list[Event]) -> None:
+        if text := text_of(said):
+            self.length += len(text)
+            events.append(TextDelta(text))
 
     def usage(self, usage: object, events: list[Event]) -> None:
         """Counters are cumulative and overwrite; null keeps what was there."""
@@ -88,18 +88,18 @@ class _Reading:
             self.calls += 1
             events.append(ToolStart(opened.call, text_of(block.get("id")), text_of(block.get("name")) or ""))
             if given := block.get("input"):
-                self.delta(index, {"type": "input_json_delta", "partial_json": json_text(given).decode()}, events)
+                opened.argued = True
+                events.append(ToolDelta(opened.call, json_text(given).decode()))
         elif kind == "redacted_thinking":
             if data := text_of(block.get("data")):
                 events.append(ReasoningEnd(Opaque("anthropic", data, redacted=True)))
         elif kind == "text":
-            if text := text_of(block.get("text")):
-                self.length += len(text)
-                events.append(TextDelta(text))
+            self.text(block.get("text"), events)
             if cited := block.get("citations"):
                 opened.cited.extend(objects(cited))
         elif kind == "thinking":
-            self.delta(index, {"type": "thinking_delta", "thinking": block.get("thinking")}, events)
+            if thinking := text_of(block.get("thinking")):
+                events.append(ReasoningDelta(thinking))
             opened.signature = text_of(block.get("signature")) or ""
         elif isinstance(kind, str) and kind not in _SEARCH:
             events.append(Unsaid("hosted_tools"))
@@ -107,9 +107,7 @@ class _Reading:
     def delta(self, index: object, delta: Mapping[str, Any], events: list[Event]) -> None:
         kind = delta.get("type")
         if kind == "text_delta":
-            if text := text_of(delta.get("text")):
-                self.length += len(text)
-                events.append(TextDelta(text))
+            self.text(delta.get("text"), events)
             return
         block = self.blocks.get(_key(index))
         if kind == "thinking_delta":
@@ -138,21 +136,6 @@ class _Reading:
             events.append(ReasoningEnd(Opaque("anthropic", block.signature) if block.signature else None))
         elif block.kind == "text":
             events += [_cited(cited, block.start, self.length) for cited in block.cited]
-
-    def finish(self, said: Mapping[str, Any], events: list[Event]) -> None:
-        native = said.get("stop_reason")
-        if not isinstance(native, str):
-            return
-        details = members(said.get("stop_details"))
-        events.append(
-            Finish(
-                _REASON.get(native, "stop"),
-                native,
-                stop_sequence=text_of(said.get("stop_sequence")),
-                explanation=text_of(details.get("explanation")),
-                category=text_of(details.get("category")),
-            )
-        )
 
 
 class Reader:
@@ -203,11 +186,11 @@ class Reader:
                 reading.close(_key(payload.get("index")), events)
             case "message_start":
                 message = members(payload.get("message"))
-                reading.begin(message, events)
+                events.append(_start(message))
                 reading.usage(message.get("usage"), events)
             case "message_delta":
                 reading.usage(payload.get("usage"), events)
-                reading.finish(members(payload.get("delta")), events)
+                _finish(members(payload.get("delta")), events)
             case "message_stop":
                 self._done = self.complete = True
                 events.append(End())
@@ -238,14 +221,17 @@ def read_reply(body: bytes) -> list[Event]:
         return [Failure.of(error_of(message))]
     if not isinstance(message.get("content"), list):
         return [broken("Upstream sent a reply without content")]
-    events: list[Event] = []
     reading = _Reading()
-    reading.begin(message, events)
+    events: list[Event] = [_start(message)]
     for index, block in enumerate(objects(message["content"])):
-        reading.open(index, block, events)
-        reading.close(index, events)
-    reading.usage(message.get("usage"), events)
-    reading.finish(message, events)
+        if block.get("type") == "text" and not block.get("citations"):  # the usual block has nothing to be kept open for
+            reading.text(block.get("text"), events)
+        else:
+            reading.open(index, block, events)
+            reading.close(index, events)
+    if (usage := read_usage(message)) is not None:
+        events.append(UsageReport(usage))
+    _finish(message, events)
     events.append(End())
     return events
 
@@ -262,14 +248,31 @@ def read_count(body: Mapping[str, Any]) -> int | None:
 
 def _usage(counters: Mapping[str, Any]) -> Usage:
     """Anthropic's three input counters are disjoint: everything read is their sum."""
-    cached, write = count(counters.get("cache_read_input_tokens")), count(counters.get("cache_creation_input_tokens"))
+    told = counters.get
+    cached, write = count(told("cache_read_input_tokens")), count(told("cache_creation_input_tokens"))
     return Usage(
-        prompt=count(counters.get("input_tokens")) + cached + write,
-        cached=cached,
-        write=write,
-        output=count(counters.get("output_tokens")),
-        reasoning=count(members(counters.get("output_tokens_details")).get("thinking_tokens")),
+        count(told("input_tokens")) + cached + write,
+        cached,
+        write,
+        count(told("output_tokens")),
+        count(details.get("thinking_tokens")) if isinstance(details := told("output_tokens_details"), dict) else 0,
     )
+
+
+def _start(message: Mapping[str, Any]) -> Start:
+    return Start(text_of(message.get("id")), text_of(message.get("model")))
+
+
+def _finish(said: Mapping[str, Any], events: list[Event]) -> None:
+    native = said.get("stop_reason")
+    if not isinstance(native, str):
+        return
+    sequence = text_of(said.get("stop_sequence"))
+    if details := members(said.get("stop_details")):
+        explanation, category = text_of(details.get("explanation")), text_of(details.get("category"))
+    else:
+        explanation = category = None
+    events.append(Finish(_REASON.get(native, "stop"), native, 0, sequence, explanation, category))
 
 
 def _cited(cited: Mapping[str, Any], start: int, end: int) -> Citation | Unsaid:
