@@ -160,19 +160,18 @@ class Summary:
         self._calls_tools = self._complete = False
 
     def feed(self, event: Event) -> None:
-        match event:
-            case Start():
-                self._start = event
-            case Finish():
-                self._finish = self._finish or event
-            case UsageReport():
-                self._usage = event.usage
-            case ToolStart():
-                self._calls_tools = True
-            case End():
-                self._complete = True
-            case Failure():
-                self.failure = event
+        if type(event) is Start:
+            self._start = event
+        elif type(event) is Finish:
+            self._finish = self._finish or event
+        elif type(event) is UsageReport:
+            self._usage = event.usage
+        elif type(event) is End:
+            self._complete = True
+        elif type(event) is ToolStart:
+            self._calls_tools = True
+        elif type(event) is Failure:
+            self.failure = event
 
     def observed(self, unread: int = 0) -> Observed | None:
         """None where that is not enough: without usage the text must be read to estimate it, and failures are read whole."""

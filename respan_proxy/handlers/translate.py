@@ -31,8 +31,8 @@ from respan_proxy.handlers.send import bound
 from respan_proxy.respan.endpoints import at_provider, streams_array
 from respan_proxy.wire.json_edit import UNREAD
 
-# A provider's members of its own dialect's answer; the caller's answer is written anew.
-_ABOUT_THE_BODY = ("Content-Type", "Content-Encoding", "Cache-Control")
+# Of a provider's headers, what is said of a body that the caller does not get; the type is said anew.
+_ABOUT_THE_BODY = ("Content-Encoding", "Cache-Control")
 
 
 def translate(config: Config) -> Handler:
@@ -40,23 +40,23 @@ def translate(config: Config) -> Handler:
         if not translates(exchange):
             return await call_next(exchange)
         target, _ = bound(exchange)
-        understanding = await understood(exchange)
-        members, request = understanding.members, understanding.request
-        losses = Losses()
-        profile = target.profile
-        if target.dialect.write_request is None:
-            raise RuntimeError(f"{target.dialect.name} writes no requests")
+        asked = exchange.asked or await understood(exchange)
+        request, profile, dialect = asked.request, target.profile, target.dialect
+        if dialect.write_request is None:
+            raise RuntimeError(f"{dialect.name} writes no requests")
         if profile.model and profile.model != request.model:
             request = replace(request, model=profile.model)
-        written = target.dialect.write_request(request, profile, losses)
-        account_for(losses, exchange, config)
-        path, query = at_provider(target.dialect.name, "generate", streams=exchange.streams)
-        headers = {"anthropic-version": profile.version} if target.dialect.name == "anthropic.messages" else {}
+        losses = Losses()
+        written = dialect.write_request(request, profile, losses)
+        if losses.notices:
+            account_for(losses, exchange, config)
+        path, query = at_provider(dialect.name, "generate", streams=exchange.streams)
+        headers = {"anthropic-version": profile.version} if dialect.name == "anthropic.messages" else {}
         sent = enveloped(written.members, path, exchange)
         exchange.outgoing = Outgoing(compact_bytes(sent, "request"), path, query, headers)
         reply = await call_next(exchange)
         lost = lost_in_reply(exchange, config, streamed=isinstance(reply.body, Stream))
-        return _retold(reply, exchange, target.dialect, _context(exchange, request, members, lost), written.names)
+        return _retold(reply, exchange, dialect, _context(exchange, asked, lost), written.names)
 
     return handler
 
@@ -105,12 +105,16 @@ def read_request(exchange: Exchange, members: Mapping[str, Any]) -> ChatRequest:
     return read(members, exchange.model, exchange.streams)
 
 
-def _context(exchange: Exchange, request: ChatRequest, members: Mapping[str, Any], lost: Callable[[str], None]) -> WriteContext:
+def _new_id(prefix: str) -> str:
+    return prefix + token_hex(12)
+
+
+def _context(exchange: Exchange, asked: Asked, lost: Callable[[str], None]) -> WriteContext:
+    members, thinking = asked.members, asked.request.thinking
     include = members.get("include")
-    thinking = request.thinking
     return WriteContext(
         now=int(time.time()),
-        new_id=lambda prefix: prefix + token_hex(12),
+        new_id=_new_id,
         model=exchange.model,
         include_usage=_wants_usage(exchange),
         array=streams_array(exchange.dialect.name, exchange.request.query),
@@ -142,7 +146,8 @@ def answer_headers(reply: Reply) -> CIMultiDict[str]:
     """The provider's headers without those about its body; ours is JSON unless said otherwise."""
     headers = CIMultiDict(reply.headers)
     for name in _ABOUT_THE_BODY:
-        headers.popall(name, None)
+        if name in headers:
+            del headers[name]
     headers["Content-Type"] = "application/json"
     return headers
 
@@ -202,10 +207,10 @@ _SAID = frozenset({TextDelta, ReasoningDelta, ToolDelta})
 def _listen(events: list[Event], summary: Summary, lost: Callable[[str], None]) -> None:
     """What a reply says of itself into `summary`; `lost` hears what the provider said and no event holds."""
     for event in events:
-        if type(event) not in _SAID:
+        if type(event) is Unsaid:
+            lost(event.what)
+        elif type(event) not in _SAID:
             summary.feed(event)
-            if type(event) is Unsaid:
-                lost(event.what)
 
 
 class Retell:
