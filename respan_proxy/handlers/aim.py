@@ -7,7 +7,7 @@ pick, a target that rests comes last, and a name may lead nowhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from respan_proxy.exchange import NO_PROFILE, Exchange, Target
 from respan_proxy.frozen import frozen
 from respan_proxy.handlers.send import bound
 from respan_proxy.handlers.standing import Standing, key_of, told
-from respan_proxy.policy import brought, routing
+from respan_proxy.policy import brought, grouping, planning, routing
 from respan_proxy.policy.balancing import Key
 from respan_proxy.policy.brought import NOTHING_BROUGHT, Brought
 from respan_proxy.policy.credentials import accesses
@@ -26,6 +26,7 @@ from respan_proxy.policy.grouping import Balanced, Item, stored
 from respan_proxy.policy.planning import Ask, renamed
 from respan_proxy.policy.routing import Route
 from respan_proxy.respan.endpoints import Endpoint
+from respan_proxy.respan.params import CREDENTIALS
 from respan_proxy.wire.json_edit import Document
 
 PIN_HEADER = "X-Respan-Route-Provider"
@@ -36,14 +37,20 @@ REMEMBERED_ROUTES = 256
 # Who answers a request that brings its own answer (`mock_response`), in any dialect and under any model's name.
 MOCK = Provider("mock", dialects=tuple(DIALECTS), built_in=True)
 
+# What a request says of where it wants to go.
+_SAYS_WHERE = frozenset({*grouping.NAMES, *planning.NAMES, *CREDENTIALS, "mock_response"})
+
 _Key = tuple[str | None, str, str, str | None, str | None, str | None]
 
 
-class _Known(NamedTuple):
+@dataclass(slots=True)
+class _Known:
     """A decision that holds for others too: the route, and by the dialect spoken there the one target that it leads to."""
 
     way: Route
-    target: dict[str, Target]
+    target: dict[str, Target] = field(default_factory=dict)
+    sole: tuple[Target, Key] | None = None
+    """The target of every request that says nothing of where it wants to go; None where rules, a group or the request's members decide."""
 
 
 Listed = Callable[[], Mapping[str, Collection[str]]]
@@ -96,6 +103,19 @@ class Aim:
         self._clock = standing.clock
         self._known: dict[_Key, _Known] = {}
         self._known_with = listed()
+
+    def straight(self, exchange: Exchange) -> Aimed | None:
+        """The view for the one target of a model that was asked for before: nearly every call. None where there is something to decide."""
+        values, lists = exchange.params.values, self._listed()
+        if (values and not values.keys().isdisjoint(_SAYS_WHERE)) or lists is not self._known_with:
+            return None
+        known = self._known.get(_key(exchange, exchange.model))
+        if known is None or known.sole is None:
+            return None
+        target, key = known.sole
+        if len(exchange.request.body) > target.provider.request_bytes or not self._standing.may_ask(key):
+            return None
+        return Aimed(self._toward(exchange, exchange.model, known.way, target), key, 0)
 
     def views(self, exchange: Exchange, asks: Iterable[Ask]) -> Iterator[Aimed | PassedOver | Rests]:
         """A view of the exchange for each target in turn, its attempt begun when it is asked for; those that rest at the end.
@@ -174,7 +194,9 @@ class Aim:
         ]
         if len(targets) == 1:
             if known is not None and sent == way.model:
-                known.target[spoken] = targets[0][2]
+                target = known.target[spoken] = targets[0][2]
+                if not self._leads_elsewhere(model) and not routing.members_decide(provider, endpoint, way.model, config):
+                    known.sole = target, key_of(target)
             return targets
         # A customer's own are weighted, whatever ours are.
         pick = "weighted" if ways[0].is_callers else provider.pick
@@ -183,19 +205,27 @@ class Aim:
 
     def _decided(self, exchange: Exchange, model: str | None) -> _Known:
         """`routing.route`, with its decisions kept until what providers list changes."""
-        endpoint, credential = exchange.endpoint, exchange.caller.credential
-        pin = exchange.request.headers.get(PIN_HEADER)
         if (lists := self._listed()) is not self._known_with:
             self._known.clear()
             self._known_with = lists
-        # Of an endpoint what decides; hashing all of it costs as much as three look-ups.
-        key = (model, endpoint.name, endpoint.dialect, endpoint.provider, pin, credential)
+        key = _key(exchange, model)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= REMEMBERED_ROUTES:
                 self._known.clear()
-            known = self._known[key] = _Known(self._route(model, endpoint, self._config, pin, credential), {})
+            *_, pin, credential = key
+            known = self._known[key] = _Known(self._route(model, exchange.endpoint, self._config, pin, credential))
         return known
+
+    def _leads_elsewhere(self, model: str | None) -> bool:
+        """Whether a name is a group's, or has rules that may have another asked."""
+        rules = self._config.rules(model)
+        return (
+            model in self._config.groups
+            or bool(rules.fallback_models)
+            or rules.hedge_after_ms is not None
+            or rules.first_token_timeout is not None
+        )
 
     def _brought(self, exchange: Exchange, model: str | None, own: Brought) -> Route:
         """With credentials of the request's own, providers count that are not configured at all."""
@@ -220,17 +250,24 @@ class Aim:
 
     def _toward(self, exchange: Exchange, model: str | None, way: Route, target: Target) -> Exchange:
         view = exchange.toward(target, self._clock())
-        view.warnings += way.warnings
+        if way.warnings:
+            view.warnings += way.warnings
+            bound(view)[1].notes.append(way.reason)
         if way.stands_in:
             view.warnings.append("model:answered_by_echo")
-        if way.warnings:
-            bound(view)[1].notes.append(way.reason)
         if exchange.endpoint.model is None and target.model is not None and target.model != exchange.model and not way.stands_in:
             view.edits.replace["model"] = target.model
         if not target.provider.quirks.ask_usage and not exchange.endpoint.is_relay:  # on a relay the caller's own stands there
             view.edits.replace.pop("stream_options", None)
         view.model = model
         return view
+
+
+def _key(exchange: Exchange, model: str | None) -> _Key:
+    """All that decides where a name leads. Of an endpoint only what counts: hashing all of it costs as much as three look-ups."""
+    endpoint = exchange.endpoint
+    pin = exchange.request.headers.get(PIN_HEADER)
+    return model, endpoint.name, endpoint.dialect, endpoint.provider, pin, exchange.caller.credential
 
 
 def _with(item: Item, own: Brought) -> Brought:

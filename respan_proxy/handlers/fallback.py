@@ -6,7 +6,7 @@ If all fail, the caller hears what the first one in the order said.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from functools import partial
 from operator import attrgetter
 
@@ -19,7 +19,7 @@ from respan_proxy.handlers.hedge import Tried, race
 from respan_proxy.handlers.send import bound
 from respan_proxy.handlers.standing import Standing
 from respan_proxy.policy import grouping, planning
-from respan_proxy.policy.retrying import failure
+from respan_proxy.policy.retrying import Failure, failure
 
 # Said when another than the model that was asked for answered.
 ANSWERED_BY_FALLBACK = "model:answered_by_fallback"
@@ -67,9 +67,14 @@ class _Tour:
 def fallback(config: Config, listed: Listed, standing: Standing) -> Handler:
     aim = Aim(config, listed, standing)
 
-    async def handler(exchange: Exchange, call_next: Next) -> Reply:
+    def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
+        if (aimed := aim.straight(exchange)) is not None:
+            return alone(exchange, aimed, call_next)
         if exchange.endpoint.kind not in _FALLS_BACK or exchange.endpoint.is_relay:
-            return await once(exchange, call_next)
+            return once(exchange, call_next)
+        return in_turn(exchange, call_next)
+
+    async def in_turn(exchange: Exchange, call_next: Next) -> Reply:
         values = exchange.params.values
         choice = grouping.read(values, config, may_place=exchange.caller.is_admin)
         rules = config.rules(exchange.model if choice is None or choice.name is None else choice.name)
@@ -111,12 +116,10 @@ def fallback(config: Config, listed: Listed, standing: Standing) -> Handler:
         except BaseException:
             standing.left(key)
             raise
-        failed = failure(outcome, callers_key=bound(view)[0].secret_is_callers)
         if in_a_hurry and isinstance(outcome, _OutOfPatience):
             standing.left(key)
-        else:
-            standing.judge(exchange, view, key, outcome, failed, begun_at)
-        return Tried(aimed.place, outcome, failed, aimed)
+            return Tried(aimed.place, outcome, failure(outcome), aimed)
+        return Tried(aimed.place, outcome, judge(exchange, aimed, outcome, begun_at), aimed)
 
     async def once(exchange: Exchange, call_next: Next) -> Reply:
         """What only one target can do: a raw relay, a file, a stored response."""
@@ -124,12 +127,30 @@ def fallback(config: Config, listed: Listed, standing: Standing) -> Handler:
             if isinstance(found, PassedOver):
                 raise found.refusal
             if isinstance(found, Aimed):
-                outcome = (await asked(exchange, found, None, call_next, in_a_hurry=False)).outcome
-                if isinstance(outcome, ProxyError):
-                    raise outcome
-                exchange.adopt(found.view)
-                return outcome
+                return await alone(exchange, found, call_next)
         raise RuntimeError("a model led neither to a target nor to a refusal")
+
+    async def alone(exchange: Exchange, aimed: Aimed, call_next: Next) -> Reply:
+        """What came of asking the only target that there is."""
+        view, key, begun_at = aimed.view, aimed.key, standing.clock()
+        standing.begin(key)
+        try:
+            reply = await call_next(view)
+        except ProxyError as error:
+            judge(exchange, aimed, error, begun_at)
+            exchange.adopt(view)
+            raise
+        except BaseException:
+            standing.left(key)
+            raise
+        judge(exchange, aimed, reply, begun_at)
+        exchange.adopt(view)
+        return reply
+
+    def judge(exchange: Exchange, aimed: Aimed, outcome: Reply | ProxyError, begun_at: float) -> Failure | None:
+        failed = failure(outcome, callers_key=bound(aimed.view)[0].secret_is_callers)
+        standing.judge(exchange, aimed.view, aimed.key, outcome, failed, begun_at)
+        return failed
 
     return handler
 

@@ -56,6 +56,9 @@ def plan(model: str | None, values: Mapping[str, Any], rules: ModelRules, choice
 
 
 _LISTS = frozenset({"models", "fallback_models"})
+NAMES = _LISTS | {"model_name_map", "first_token_timeout"}
+"""What a request says of models and of waiting for them; all else that it may say of them counts beside one of these alone."""
+
 _NOBODY: frozenset[str] = frozenset()
 
 

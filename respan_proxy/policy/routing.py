@@ -263,6 +263,16 @@ def spoken(provider: Provider, endpoint: Endpoint, model: str | None, config: Co
     return next((dialect for dialect in TRANSLATED.get(endpoint.kind, ()) if provider.speaks(dialect, model)), endpoint.dialect)
 
 
+def members_decide(provider: Provider, endpoint: Endpoint, model: str | None, config: Config) -> bool:
+    """Whether `spoken` depends on what else a request says."""
+    if endpoint.kind != "generate" or endpoint.is_relay or model is None:
+        return False
+    profile = config.profile(provider.name, model)
+    if provider.speaks(endpoint.dialect, model):
+        return profile.dialect is not None and profile.dialect_for == "reasoned_tools"
+    return "web_search_options" in profile.refuses
+
+
 def _insists(profile: Profile, members: Mapping[str, object]) -> bool:
     """Whether a model takes this request in its own dialect alone, though its provider speaks the caller's."""
     if profile.dialect_for != "reasoned_tools":
