@@ -16,7 +16,7 @@ from respan_proxy.dialects.responses_state import shown, without_thoughts
 from respan_proxy.errors import ProxyError, UpstreamInterrupted
 from respan_proxy.exchange import Reply
 from respan_proxy.wire import encoding, json_edit, sse
-from respan_proxy.wire.json_edit import JsonProblem
+from respan_proxy.wire.json_edit import Document, JsonProblem
 
 _RESPONSE, _THOUGHTS, _ITEM_DONE = b'"response"', b'"encrypted_content"', b"response.output_item.done"
 _TERMINAL = frozenset({"response.completed", "response.incomplete"})
@@ -65,7 +65,7 @@ class Tell:
             return body
         if document.members.get("object") != "response":
             return body
-        return self._response(body, document.members, is_last=True)
+        return self._response(document, is_last=True)
 
     def _frame(self, frame: bytes) -> bytes:
         if _ITEM_DONE in frame:
@@ -80,15 +80,14 @@ class Tell:
             event = json_edit.parse(data)
         except JsonProblem:
             return frame
-        response = event.members.get("response")
-        if not isinstance(response, dict):
+        if not isinstance(event.members.get("response"), dict):
             return self._thoughtless(frame)
-        told = self._response(_member(data, "response"), response, is_last=event.members.get("type") in _TERMINAL)
+        told = self._response(json_edit.parse(_member(data, "response")), is_last=event.members.get("type") in _TERMINAL)
         return _with_data(frame, data, event.edited((), {"response": orjson.Fragment(told)}))
 
-    def _response(self, text: bytes, response: dict[str, Any], *, is_last: bool) -> bytes:
+    def _response(self, document: Document, *, is_last: bool) -> bytes:
         """A response as the caller is told it; the last one is kept."""
-        members = dict(self._members)
+        members, response = dict(self._members), document.members
         if (tools := response.get("tools")) != (shown_tools := without_tokens(tools)):
             members["tools"] = shown_tools
         if response.get("status") == "failed":
@@ -97,7 +96,7 @@ class Tell:
             self._id = members["id"] = self._id or f"resp_{token_hex(24)}"
         if is_last and not response.get("output") and self._items:
             members["output"] = [item for frame in self._items if (item := _item(frame)) is not None]
-        told = json_edit.parse(text).edited((), members)
+        told = document.edited((), members)
         if is_last:
             self._keep(told, {**response, **members})
         if self._hides_thoughts and _THOUGHTS in told:
@@ -139,7 +138,7 @@ def _member(text: bytes, name: str) -> bytes:
         try:
             next(scan)
         except StopIteration as done:
-            document: json_edit.Document = done.value
+            document: Document = done.value
             break
     span = next(span for span in reversed(document.spans or ()) if span.name == name)
     return text[span.value_start : span.value_end]
