@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from respan_proxy.dialects.asked import Asked, compact, missing, wrong
@@ -18,37 +18,35 @@ _EXPECTED = "a kind of content block that can be carried (text, image, document,
 
 
 def read_system(asked: Asked) -> tuple[Text, ...]:
-    return tuple(part for part in _blocks(asked, "system") if isinstance(part, Text))
+    return tuple([part for part in _blocks(asked, "system") if isinstance(part, Text)])
 
 
 def read_messages(asked: Asked) -> tuple[Turn, ...]:
     if asked.members.get("messages") is None:
         raise missing("messages", "an array")
-    return tuple(_turn(message) for message in asked.objects("messages"))
+    return tuple([_turn(message, f"messages[{index}].content") for index, message in enumerate(asked.objects("messages"))])
 
 
-def _turn(message: Asked) -> Turn:
-    role, where = message.one_text("role"), message.path("content")
-    parts = tuple(signed(_blocks(message, "content")))
+def _turn(message: Asked, where: str) -> Turn:
+    role, parts = message.one_text("role"), _blocks(message, "content")
+    if Reasoning in map(type, parts):
+        parts = list(signed(iter(parts)))
     match role:
         case "user" | "assistant" | "system":
-            return Turn(role, parts, where)
+            return Turn(role, tuple(parts), where)
         case _:
             raise wrong(message.path("role"), role, "'user', 'assistant' or 'system'")
 
 
-def _blocks(asked: Asked, member: str, depth: int = 0) -> Iterator[Part]:
+def _blocks(asked: Asked, member: str, depth: int = 0) -> list[Part]:
     content = asked.members.get(member)
     if isinstance(content, str):
-        if content:
-            yield Text(content)
-        return
+        return [Text(content)] if content else []
     if content is not None and not isinstance(content, list):
         raise wrong(asked.path(member), content, "a string or an array of blocks")
     if depth > _DEEPEST:
         raise RequestRejected(f"'{asked.where}' is nested too deeply", param=asked.where, code="invalid_value")
-    for block in asked.objects(member):
-        yield from _block(block, depth)
+    return [part for block in asked.objects(member) for part in _block(block, depth)]
 
 
 def _inner(block: Asked, depth: int) -> Iterator[Text | Attachment]:
@@ -59,36 +57,36 @@ def _inner(block: Asked, depth: int) -> Iterator[Text | Attachment]:
         yield part
 
 
-def _block(block: Asked, depth: int) -> Iterator[Part]:
-    cache = block.mapping("cache_control")
+def _block(block: Asked, depth: int) -> Iterable[Part]:
+    cache = block.mapping("cache_control") if "cache_control" in block.members else None
     match block.text("type"):
         case "text":
-            yield Text(block.one_text("text"), cache=cache)
+            return [Text(block.one_text("text"), cache=cache)]
         case "thinking":
-            yield Reasoning(block.text("thinking") or "", _state(block.text("signature")))
+            return [Reasoning(block.text("thinking") or "", _state(block.text("signature")))]
         case "redacted_thinking":
-            yield Reasoning("", Opaque("anthropic", block.one_text("data"), redacted=True))
+            return [Reasoning("", Opaque("anthropic", block.one_text("data"), redacted=True))]
         case "tool_use":
             arguments = compact(block.one_object("input").members, block.path("input"))
-            yield ToolCall(block.one_text("id"), block.one_text("name"), arguments, cache=cache)
+            return [ToolCall(block.one_text("id"), block.one_text("name"), arguments, cache=cache)]
         case "tool_result":
-            yield ToolResult(block.one_text("tool_use_id"), tuple(_inner(block, depth)), block.flag("is_error") or False, cache=cache)
+            return [ToolResult(block.one_text("tool_use_id"), tuple(_inner(block, depth)), block.flag("is_error") or False, cache=cache)]
         case "image":
-            yield _image(block, cache)
+            return [_image(block, cache)]
         case "document":
-            yield from _document(block, cache, depth)
+            return _document(block, cache, depth)
         case "search_result":
             body = "".join(text.text for text in _inner(block, depth) if isinstance(text, Text))
-            yield Text("\n".join((block.text("title") or "", block.text("source") or "", body)), cache=cache)
+            return [Text("\n".join((block.text("title") or "", block.text("source") or "", body)), cache=cache)]
         case "tool_reference":
-            yield Text(block.one_text("tool_name"))
+            return [Text(block.one_text("tool_name"))]
         case "container_upload":
-            yield Attachment("document", FileRef("anthropic", block.one_text("file_id")), cache=cache)
+            return [Attachment("document", FileRef("anthropic", block.one_text("file_id")), cache=cache)]
         case "server_tool_use":
             name = block.one_text("name")
-            yield HostedBlock("anthropic.messages", name, block.members, name == "web_search")
+            return [HostedBlock("anthropic.messages", name, block.members, name == "web_search")]
         case str(kind) if kind.endswith("_tool_result"):
-            yield HostedBlock("anthropic.messages", kind, block.members, kind == "web_search_tool_result")
+            return [HostedBlock("anthropic.messages", kind, block.members, kind == "web_search_tool_result")]
         case kind:
             raise wrong(block.path("type"), kind, _EXPECTED)
 

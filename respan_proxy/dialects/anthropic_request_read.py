@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from respan_proxy.dialects.anthropic_history_read import read_messages, read_system
-from respan_proxy.dialects.asked import Asked, wrong
+from respan_proxy.dialects.asked import Asked, Table, read_by, wrong
 from respan_proxy.dialects.efforts import EFFORTS
 from respan_proxy.dialects.request import (
     ChatRequest,
@@ -21,10 +21,6 @@ from respan_proxy.dialects.request import (
     WebSearch,
 )
 
-_READ = frozenset((
-    "model", "messages", "system", "stream", "tools", "tool_choice", "output_config", "output_format", "thinking",
-    "max_tokens", "stop_sequences", "temperature", "top_p", "top_k", "metadata", "service_tier",
-))  # fmt: skip
 _EFFECTS: Mapping[str, Literal["hint", "meaning"]] = {
     "cache_control": "hint",
     "diagnostics": "hint",
@@ -43,39 +39,36 @@ _CHOICES: Mapping[str, Literal["auto", "none", "required"]] = {"auto": "auto", "
 
 def read_request(members: Mapping[str, Any], model: str | None = None, stream: bool = False) -> ChatRequest:
     asked = Asked(members)
-    tools = tuple(_tools(asked))
-    choice, parallel = _tool_choice(asked, tools)
-    metadata = asked.object("metadata")
+    said, others = read_by(_READ, asked)
+    if members.get("tool_choice") is not None:
+        said["tool_choice"], said["parallel"] = _tool_choice(asked, said.get("tools", ()))
+    if members.get("output_config") is not None:
+        said["output"], said["thinking"] = _output(asked, "output_config"), _thinking(asked, "output_config")
     return ChatRequest(
         dialect="anthropic.messages",
         model=model or asked.one_text("model"),
         system=read_system(asked),
         turns=read_messages(asked),
-        tools=tools,
-        tool_choice=choice,
-        parallel=parallel,
-        output=_output(asked),
-        thinking=_thinking(asked),
-        max_tokens=asked.integer("max_tokens"),
-        temperature=asked.number("temperature"),
-        top_p=asked.number("top_p"),
-        top_k=asked.number("top_k"),
-        stop=asked.texts("stop_sequences"),
-        user=metadata.text("user_id") if metadata else None,
-        service_tier=asked.word("service_tier", _TIERS),
         stream=stream or asked.flag("stream") or False,
-        extras=tuple(_extras(members)),
+        extras=tuple([Extra(name, members[name], _EFFECTS.get(name, "knob")) for name in others if members[name] != []]),
+        **said,
     )
 
 
-def _extras(members: Mapping[str, Any]) -> Iterator[Extra]:
-    for name, value in members.items():
-        if name not in _READ and value is not None and value != []:
-            yield Extra(name, value, _EFFECTS.get(name, "knob"))
+def _tier(asked: Asked, name: str) -> Tier | None:
+    return asked.word(name, _TIERS)
 
 
-def _tools(asked: Asked) -> Iterator[Tool]:
-    for tool in asked.objects("tools"):
+def _user(asked: Asked, name: str) -> str | None:
+    return asked.one_object(name).text("user_id")
+
+
+def _tools(asked: Asked, name: str) -> tuple[Tool, ...]:
+    return tuple(_each_tool(asked, name))
+
+
+def _each_tool(asked: Asked, name: str) -> Iterator[Tool]:
+    for tool in asked.objects(name):
         cache = tool.mapping("cache_control")
         match tool.text("type"):
             case None | "custom":
@@ -93,10 +86,8 @@ def _tools(asked: Asked) -> Iterator[Tool]:
                 yield Hosted("anthropic.messages", kind, tool.members, tool.path("type"), tool.text("name"))
 
 
-def _tool_choice(asked: Asked, tools: tuple[Tool, ...]) -> tuple[ToolChoice | None, bool | None]:
-    choice = asked.object("tool_choice")
-    if choice is None:
-        return None, None
+def _tool_choice(asked: Asked, tools: tuple[Tool, ...]) -> tuple[ToolChoice, bool | None]:
+    choice = asked.one_object("tool_choice")
     parallel = False if choice.flag("disable_parallel_tool_use") else None
     kind = choice.one_text("type")
     if kind == "tool":
@@ -112,7 +103,7 @@ def _tool_choice(asked: Asked, tools: tuple[Tool, ...]) -> tuple[ToolChoice | No
     return ToolChoice(_CHOICES[kind]), parallel
 
 
-def _output(asked: Asked) -> JsonSchema | None:
+def _output(asked: Asked, _: str) -> JsonSchema | None:
     config = asked.object("output_config")
     format = (config.object("format") if config else None) or asked.object("output_format")  # the latter was its beta
     if format is None:
@@ -122,7 +113,7 @@ def _output(asked: Asked) -> JsonSchema | None:
     return JsonSchema(format.one_object("schema").members)
 
 
-def _thinking(asked: Asked) -> Thinking | None:
+def _thinking(asked: Asked, _: str) -> Thinking | None:
     """`thinking` says whether, `output_config.effort` how much; either may come alone."""
     config = asked.object("output_config")
     effort = config.word("effort", EFFORTS) if config else None
@@ -139,3 +130,18 @@ def _thinking(asked: Asked) -> Thinking | None:
             return Thinking(effort, visible=visible)
         case kind:
             raise wrong(thinking.path("type"), kind, "'adaptive', 'enabled', 'disabled' or 'between_tools'")
+
+
+_READ: Table = {
+    **dict.fromkeys(("model", "messages", "system", "stream", "tool_choice", "output_config")),
+    "tools": ("tools", _tools),
+    "output_format": ("output", _output),
+    "thinking": ("thinking", _thinking),
+    "max_tokens": ("max_tokens", Asked.integer),
+    "temperature": ("temperature", Asked.number),
+    "top_p": ("top_p", Asked.number),
+    "top_k": ("top_k", Asked.number),
+    "stop_sequences": ("stop", Asked.texts),
+    "metadata": ("user", _user),
+    "service_tier": ("service_tier", _tier),
+}

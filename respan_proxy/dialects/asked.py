@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -77,10 +77,10 @@ class Asked:
 
     def one_text(self, name: str) -> str:
         """Present, or refused."""
-        value = self.text(name)
-        if value is None:
-            raise missing(self.path(name), "a string")
-        return value
+        value = self.members.get(name)
+        if isinstance(value, str):
+            return value
+        raise missing(self.path(name), "a string") if value is None else wrong(self.path(name), value, "a string")
 
     def texts(self, name: str) -> tuple[str, ...]:
         value = self.members.get(name)
@@ -135,8 +135,10 @@ class Asked:
 
     def mapping(self, name: str) -> Mapping[str, Any] | None:
         """A free-form object: a schema, a map, an extension."""
-        value = self.object(name)
-        return None if value is None else value.members
+        value = self.members.get(name)
+        if value is None or isinstance(value, dict):
+            return value
+        raise wrong(self.path(name), value, "an object")
 
     def objects(self, name: str) -> list[Asked]:
         value = self.members.get(name)
@@ -148,3 +150,22 @@ class Asked:
             if not isinstance(item, dict):
                 raise wrong(f"{self.path(name)}[{index}]", item, "an object")
         return [Asked(item, name, self, index) for index, item in enumerate(value)]
+
+
+Table = Mapping[str, tuple[str, Callable[[Asked, str], Any]] | None]
+"""A member that is not null -> what the neutral request calls it, and how it is read; None where that is no matter of one member.
+Where several say the same, each reads them all."""
+
+
+def read_by(table: Table, asked: Asked) -> tuple[dict[str, Any], list[str]]:
+    """What is said of what the table knows, and the names of members that it does not. A request says few things of many."""
+    said: dict[str, Any] = {}
+    others: list[str] = []
+    for name, value in asked.members.items():
+        if value is None:
+            continue
+        if name not in table:
+            others.append(name)
+        elif (read := table[name]) is not None:
+            said[read[0]] = read[1](asked, name)
+    return said, others

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from respan_proxy.dialects.asked import Asked, compact, found, missing, wrong
+from respan_proxy.dialects.asked import Asked, Table, compact, found, missing, read_by, wrong
 from respan_proxy.dialects.attachments import inline_text, sniffed, standard_base64
 from respan_proxy.dialects.chat import Reasoning, Text, ToolCall
 from respan_proxy.dialects.events import Opaque
@@ -57,54 +57,42 @@ _SEARCHES = frozenset(("googleSearch", "googleSearchRetrieval"))
 _PROVIDER_PARTS = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse", "audioTranscription")
 
 Effect = Literal["hint", "knob", "meaning"]
-_TOP_READ = frozenset(("model", "contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "serviceTier"))
 _TOP_EFFECTS: Mapping[str, Effect] = {
     **dict.fromkeys(("labels", "store"), "hint"),
     **dict.fromkeys(("cachedContent", "continuationToken"), "meaning"),
 }
-_CONFIG_READ = frozenset(
-    ("temperature", "topP", "topK", "candidateCount", "maxOutputTokens", "stopSequences", "seed", "presencePenalty", "frequencyPenalty",
-     "responseLogprobs", "logprobs", "responseMimeType", "responseSchema", "responseJsonSchema", "_responseJsonSchema",
-     "responseModalities", "thinkingConfig")
-)  # fmt: skip
 
 
 def read_request(members: Mapping[str, Any], model: str | None = None, stream: bool = False) -> ChatRequest:
     asked = camel(Asked(members))
     model = model or asked.one_text("model").removeprefix("models/")
-    config = _inner(asked, "generationConfig")
-    instruction = asked.members.get("systemInstruction")
-    system = [] if instruction is None else _system(instruction)
+    if "contents" not in asked.members:
+        raise missing("contents", "an array")
+    said, others = read_by(_READ, asked)
+    # An empty list asks for nothing: langchain-google-genai 4.4 always sends `safetySettings: []`.
+    extras = [
+        Extra(name, value, "hint" if value == [] else _TOP_EFFECTS.get(name, "knob"))
+        for name in others
+        if (value := asked.members[name]) is not None
+    ]
+    if (given := asked.object("generationConfig")) is not None:
+        config = camel(given)
+        told, unread = read_by(_CONFIG, config)
+        said.update(told)
+        extras += [Extra(config.path(name), config.members[name], "knob") for name in unread]
+        extras += _unwritten(config)
+    if "tool_choice" in said and (retrieval := _inner(asked, "toolConfig").mapping("retrievalConfig")) is not None:
+        extras.append(Extra("toolConfig.retrievalConfig", retrieval, "knob"))
     conversation = _Conversation()
     for content in asked.objects("contents"):
         conversation.read(camel(content))
-    if "contents" not in asked.members:
-        raise missing("contents", "an array")
-    tier = asked.text("serviceTier")
-    known_tier = _TIERS.get((tier or "").lower().removeprefix("service_tier_"))
     return ChatRequest(
         dialect=NAME,
         model=model,
-        system=tuple(system),
         turns=tuple(conversation.turns),
-        tools=tuple(read_tools(asked)),
-        tool_choice=_tool_choice(asked),
-        output=_output(config),
-        thinking=_thinking(config),
-        max_tokens=config.integer("maxOutputTokens"),
-        temperature=config.number("temperature"),
-        top_p=config.number("topP"),
-        top_k=config.number("topK"),
-        stop=config.texts("stopSequences"),
-        n=config.integer("candidateCount"),
-        seed=config.integer("seed"),
-        frequency_penalty=config.number("frequencyPenalty"),
-        presence_penalty=config.number("presencePenalty"),
-        logprobs=config.flag("responseLogprobs"),
-        top_logprobs=config.integer("logprobs"),
-        service_tier=known_tier,
         stream=stream,
-        extras=tuple(_extras(asked, config)),
+        extras=tuple(extras),
+        **said,
     )
 
 
@@ -123,28 +111,21 @@ def _inner(asked: Asked, name: str) -> Asked:
     return camel(value) if value is not None else Asked({}, asked.path(name))
 
 
-def _extras(asked: Asked, config: Asked) -> list[Extra]:
-    extras = [
-        # An empty list asks for nothing: langchain-google-genai 4.4 always sends `safetySettings: []`.
-        Extra(name, value, "hint" if value == [] else _TOP_EFFECTS.get(name, "knob"))
-        for name, value in asked.members.items()
-        if name not in _TOP_READ and value is not None
-    ]
-    extras += [
-        Extra(config.path(name), value, "knob") for name, value in config.members.items() if name not in _CONFIG_READ and value is not None
-    ]
+def _unwritten(config: Asked) -> Iterator[Extra]:
+    """Answers that are asked for and are no text."""
     modalities = config.texts("responseModalities")
     if modalities and {modality.upper() for modality in modalities} != {"TEXT"}:
-        extras.append(Extra(config.path("responseModalities"), list(modalities), "meaning"))
+        yield Extra(config.path("responseModalities"), list(modalities), "meaning")
     if config.text("responseMimeType") not in (None, "text/plain", "application/json"):
-        extras.append(Extra(config.path("responseMimeType"), config.members["responseMimeType"], "meaning"))
-    if (retrieval := _inner(asked, "toolConfig").mapping("retrievalConfig")) is not None:
-        extras.append(Extra("toolConfig.retrievalConfig", retrieval, "knob"))
-    return extras
+        yield Extra(config.path("responseMimeType"), config.members["responseMimeType"], "meaning")
 
 
-def _thinking(config: Asked) -> Thinking | None:
-    asked = _inner(config, "thinkingConfig")
+def _tier(asked: Asked, name: str) -> Tier | None:
+    return _TIERS.get((asked.text(name) or "").lower().removeprefix("service_tier_"))
+
+
+def _thinking(config: Asked, name: str) -> Thinking | None:
+    asked = _inner(config, name)
     budget, level = asked.integer("thinkingBudget"), (asked.text("thinkingLevel") or "").upper()
     visible = asked.flag("includeThoughts")
     effort: Effort | None = "none" if budget == 0 else _LEVELS.get(level)
@@ -153,7 +134,7 @@ def _thinking(config: Asked) -> Thinking | None:
     return Thinking(effort, budget, visible) if effort or budget or visible is not None else None
 
 
-def _output(config: Asked) -> JsonObject | JsonSchema | None:
+def _output(config: Asked, _: str) -> JsonObject | JsonSchema | None:
     openapi = config.mapping("responseSchema")
     schema = config.mapping("responseJsonSchema") or config.mapping("_responseJsonSchema")
     if openapi is not None and schema is None:
@@ -166,19 +147,19 @@ def _output(config: Asked) -> JsonObject | JsonSchema | None:
 # ------------------------------------------------------------------------------------------------ tools
 
 
-def read_tools(asked: Asked) -> list[Tool]:
+def _tools(asked: Asked, name: str) -> tuple[Tool, ...]:
     tools: list[Tool] = []
-    for told in asked.objects("tools"):
+    for told in asked.objects(name):
         tool = camel(told)
         tools += [_function(camel(declaration)) for declaration in tool.objects("functionDeclarations")]
-        for name, declaration in tool.members.items():
-            if name == "functionDeclarations" or declaration is None:
+        for kind, declaration in tool.members.items():
+            if kind == "functionDeclarations" or declaration is None:
                 continue
-            if name in _SEARCHES:
-                tools.append(WebSearch(blocked_domains=_inner(tool, name).texts("excludeDomains")))
+            if kind in _SEARCHES:
+                tools.append(WebSearch(blocked_domains=_inner(tool, kind).texts("excludeDomains")))
             else:
-                tools.append(Hosted(NAME, name, {name: declaration}, tool.path(name)))
-    return tools
+                tools.append(Hosted(NAME, kind, {kind: declaration}, tool.path(kind)))
+    return tuple(tools)
 
 
 def _function(declaration: Asked) -> Function:
@@ -188,8 +169,8 @@ def _function(declaration: Asked) -> Function:
     return Function(declaration.one_text("name"), declaration.text("description"), schema)
 
 
-def _tool_choice(asked: Asked) -> ToolChoice | None:
-    config = _inner(_inner(asked, "toolConfig"), "functionCallingConfig")
+def _tool_choice(asked: Asked, name: str) -> ToolChoice | None:
+    config = _inner(_inner(asked, name), "functionCallingConfig")
     mode = _MODES.get((config.text("mode") or "").upper())
     return ToolChoice(mode, config.texts("allowedFunctionNames")) if mode else None
 
@@ -197,21 +178,48 @@ def _tool_choice(asked: Asked) -> ToolChoice | None:
 # ------------------------------------------------------------------------------------------------ contents
 
 
-def _system(instruction: object) -> list[Text]:
+def _system(asked: Asked, name: str) -> tuple[Text, ...]:
     """A Content, of which only the text counts; typed clients send a role with it."""
+    instruction = asked.members[name]
     if isinstance(instruction, str):
-        return [Text(instruction)] if instruction else []
-    if not isinstance(instruction, dict):
-        raise wrong("systemInstruction", instruction, "an object")
+        return (Text(instruction),) if instruction else ()
     texts = []
-    for told in Asked(instruction, "systemInstruction").objects("parts"):
+    for told in asked.one_object(name).objects("parts"):
         part = camel(told)
         text = part.text("text")
         if text is None and part.members:
             raise RequestRejected(f"'{part.where}' is no text; instructions are text", param=part.where, code="invalid_value")
         if text:
             texts.append(Text(text))
-    return texts
+    return tuple(texts)
+
+
+_READ: Table = {
+    **dict.fromkeys(("model", "contents", "generationConfig")),
+    "systemInstruction": ("system", _system),
+    "tools": ("tools", _tools),
+    "toolConfig": ("tool_choice", _tool_choice),
+    "serviceTier": ("service_tier", _tier),
+}
+_CONFIG: Table = {
+    "responseModalities": None,
+    "temperature": ("temperature", Asked.number),
+    "topP": ("top_p", Asked.number),
+    "topK": ("top_k", Asked.number),
+    "candidateCount": ("n", Asked.integer),
+    "maxOutputTokens": ("max_tokens", Asked.integer),
+    "stopSequences": ("stop", Asked.texts),
+    "seed": ("seed", Asked.integer),
+    "presencePenalty": ("presence_penalty", Asked.number),
+    "frequencyPenalty": ("frequency_penalty", Asked.number),
+    "responseLogprobs": ("logprobs", Asked.flag),
+    "logprobs": ("top_logprobs", Asked.integer),
+    "responseMimeType": ("output", _output),
+    "responseSchema": ("output", _output),
+    "responseJsonSchema": ("output", _output),
+    "_responseJsonSchema": ("output", _output),
+    "thinkingConfig": ("thinking", _thinking),
+}
 
 
 @dataclass(slots=True)

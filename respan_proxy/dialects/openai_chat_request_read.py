@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from respan_proxy.dialects.asked import Asked, missing, wrong
+from respan_proxy.dialects.asked import Asked, Table, missing, read_by, wrong
 from respan_proxy.dialects.efforts import EFFORTS
 from respan_proxy.dialects.free_text import read_format
 from respan_proxy.dialects.openai_chat_history_read import read_messages
@@ -45,15 +45,8 @@ def read_request(members: Mapping[str, Any], model: str | None = None, stream: b
         raise missing("messages", "an array") if members.get("messages") is None else wrong("messages", members["messages"], "an array")
     system, turns = read_messages(asked)
     model, tier = model or asked.one_text("model"), asked.text("service_tier")
-    said: dict[str, Any] = {}
-    extras: list[Extra] = []
-    for name, value in members.items():  # a request says ten things of the thirty that it could
-        if value is None:
-            continue
-        if (read := _READ.get(name)) is not None:
-            said[read[0]] = read[1](asked, name)
-        elif (effect := _effect(name, value)) is not None:
-            extras.append(Extra(name, value, effect))
+    said, others = read_by(_READ, asked)
+    extras = [Extra(name, members[name], effect) for name in others if (effect := _effect(name, members[name])) is not None]
     return ChatRequest(
         dialect="openai.chat",
         model=model,
@@ -68,8 +61,6 @@ def read_request(members: Mapping[str, Any], model: str | None = None, stream: b
 
 def _effect(name: str, value: object) -> Literal["hint", "knob", "meaning"] | None:
     """Of a member that the neutral request has no place for, or none for this value; None: there is nothing to say of it."""
-    if name in _READ_APART:
-        return None
     if name == "modalities":
         return None if value == ["text"] else "meaning"
     if name == "service_tier":
@@ -198,8 +189,8 @@ def _thinking(asked: Asked, _: str) -> Thinking | None:
     return None
 
 
-# A member that is not null -> what the neutral request calls it, and how it is read; where several say the same, each reads them all.
-_READ: Mapping[str, tuple[str, Callable[[Asked, str], Any]]] = {
+_READ: Table = {
+    **dict.fromkeys(("model", "messages", "stream")),
     "tools": ("tools", _tools),
     "functions": ("tools", _tools),
     "web_search_options": ("tools", _tools),
@@ -229,4 +220,3 @@ _READ: Mapping[str, tuple[str, Callable[[Asked, str], Any]]] = {
     "metadata": ("metadata", Asked.mapping),
     "prompt_cache_key": ("cache_key", Asked.text),
 }
-_READ_APART = frozenset(("model", "messages", "stream"))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from respan_proxy.dialects.asked import Asked, wrong
+from respan_proxy.dialects.asked import Asked, Table, read_by, wrong
 from respan_proxy.dialects.attachments import EXTENSIONS, data_url, image_at, inline_text, sniffed, standard_base64
 from respan_proxy.dialects.chat import Reasoning, Refusal, Text, ToolCall
 from respan_proxy.dialects.efforts import EFFORTS
@@ -47,11 +47,6 @@ from respan_proxy.errors import RequestRejected
 
 NAME = "openai.responses"
 
-_READ = frozenset(
-    ("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens", "temperature", "top_p",
-     "top_logprobs", "text", "reasoning", "metadata", "user", "safety_identifier", "service_tier", "prompt_cache_key", "stream",
-     "previous_response_id")
-)  # fmt: skip
 _EFFECTS: Mapping[str, Literal["hint", "meaning"]] = {
     **dict.fromkeys(("background", "conversation", "prompt"), "meaning"),
     **dict.fromkeys(("store", "include", "stream_options", "prompt_cache_options", "prompt_cache_retention", "background_options"), "hint"),
@@ -72,45 +67,41 @@ def read_request(members: Mapping[str, Any], model: str | None = None, stream: b
     asked = Asked(members)
     model = model or asked.one_text("model")
     _no_state(asked)
-    said = _Conversation()
+    conversation = _Conversation()
     if instructions := asked.text("instructions"):
-        said.system.append(Text(instructions))
-    said.read(members.get("input"))
-    thinking, reasoning = _thinking(asked)
-    text = asked.object("text") or Asked({}, "text")
-    tier = members.get("service_tier")
-    known_tier = _TIERS.get(tier) if isinstance(tier, str) else None
-    extras = [*said.extras, *reasoning]
-    if tier is not None and known_tier is None:
-        extras.append(Extra("service_tier", tier, "knob"))
-    for name, value in members.items():
-        if name not in _READ and value is not None:
-            extras.append(Extra(name, value, "hint" if value == _SAYS_NOTHING.get(name) else _EFFECTS.get(name, "knob")))
+        conversation.system.append(Text(instructions))
+    conversation.read(members.get("input"))
+    said, others = read_by(_READ, asked)
+    extras = conversation.extras
+    if (reasoning := asked.object("reasoning")) is not None:
+        said["thinking"], beside = _thinking(reasoning)
+        extras += beside
+    if (text := asked.object("text")) is not None:
+        said["output"], said["verbosity"] = _output(text), text.text("verbosity")
+    if (tier := members.get("service_tier")) is not None:
+        said["service_tier"] = known = _TIERS.get(tier) if isinstance(tier, str) else None
+        if known is None:
+            extras.append(Extra("service_tier", tier, "knob"))
     # Without `include` no answer shows them, and chat servers refuse a number of them alone.
-    with_logprobs = "message.output_text.logprobs" in asked.texts("include")
+    if "include" in others and "message.output_text.logprobs" in asked.texts("include"):
+        said["logprobs"], said["top_logprobs"] = True, asked.integer("top_logprobs")
+    for name in others:
+        value = members[name]
+        extras.append(Extra(name, value, "hint" if value == _SAYS_NOTHING.get(name) else _EFFECTS.get(name, "knob")))
     return ChatRequest(
         dialect=NAME,
         model=model,
-        system=tuple(said.system),
-        turns=tuple(Turn(turn.role, tuple(turn.parts), turn.where) for turn in said.turns),
-        tools=(*read_tools(asked), *said.tools),
-        tool_choice=_tool_choice(asked),
-        parallel=asked.flag("parallel_tool_calls"),
-        output=_output(text),
-        thinking=thinking,
-        max_tokens=asked.integer("max_output_tokens"),
-        temperature=asked.number("temperature"),
-        top_p=asked.number("top_p"),
-        logprobs=True if with_logprobs else None,
-        top_logprobs=asked.integer("top_logprobs") if with_logprobs else None,
-        verbosity=text.text("verbosity"),
-        user=asked.text("safety_identifier") or asked.text("user"),
-        metadata=asked.mapping("metadata"),
-        service_tier=known_tier,
-        cache_key=asked.text("prompt_cache_key"),
+        system=tuple(conversation.system),
+        turns=tuple([Turn(turn.role, tuple(turn.parts), turn.where) for turn in conversation.turns]),
+        tools=(*read_tools(asked), *conversation.tools),
         stream=stream or bool(asked.flag("stream")),
         extras=tuple(extras),
+        **said,
     )
+
+
+def _user(asked: Asked, _: str) -> str | None:
+    return asked.text("safety_identifier") or asked.text("user")
 
 
 def _no_state(asked: Asked) -> None:
@@ -118,10 +109,7 @@ def _no_state(asked: Asked) -> None:
         raise unknown_previous(id)
 
 
-def _thinking(asked: Asked) -> tuple[Thinking | None, list[Extra]]:
-    reasoning = asked.object("reasoning")
-    if reasoning is None:
-        return None, []
+def _thinking(reasoning: Asked) -> tuple[Thinking | None, list[Extra]]:
     effort = reasoning.word("effort", EFFORTS)
     summary = reasoning.text("summary") or reasoning.text("generate_summary")
     # OpenAI shows no thinking unless a summary is asked for
@@ -191,15 +179,13 @@ def _location(location: Asked | None) -> Mapping[str, str] | None:
     return {name: value for name, value in told.items() if value} or None
 
 
-def _tool_choice(asked: Asked) -> ToolChoice | None:
-    value = asked.members.get("tool_choice")
-    if value is None:
-        return None
+def _tool_choice(asked: Asked, name: str) -> ToolChoice | None:
+    value = asked.members[name]
     if isinstance(value, str):
         if value in _MODES:
             return ToolChoice(_MODES[value])
-        raise wrong("tool_choice", value, "none, auto, required or an object")
-    choice = asked.one_object("tool_choice")
+        raise wrong(name, value, "none, auto, required or an object")
+    choice = asked.one_object(name)
     kind = choice.one_text("type")
     if kind in ("function", "custom"):
         return ToolChoice("required", (choice.one_text("name"),))
@@ -211,6 +197,21 @@ def _tool_choice(asked: Asked) -> ToolChoice | None:
     if not named and tools:
         return ToolChoice(mode, hosted=tools[0].one_text("type")) if mode == "required" else ToolChoice(mode)
     return ToolChoice(mode, named)
+
+
+_READ: Table = {
+    **dict.fromkeys(("model", "input", "instructions", "tools", "text", "reasoning", "service_tier", "stream", "top_logprobs")),
+    "previous_response_id": None,
+    "tool_choice": ("tool_choice", _tool_choice),
+    "parallel_tool_calls": ("parallel", Asked.flag),
+    "max_output_tokens": ("max_tokens", Asked.integer),
+    "temperature": ("temperature", Asked.number),
+    "top_p": ("top_p", Asked.number),
+    "metadata": ("metadata", Asked.mapping),
+    "user": ("user", _user),
+    "safety_identifier": ("user", _user),
+    "prompt_cache_key": ("cache_key", Asked.text),
+}
 
 
 # ------------------------------------------------------------------------------------------------ items
@@ -387,4 +388,6 @@ def _by_extension(name: str | None) -> str | None:
 
 def _cache(part: Asked) -> Mapping[str, Any] | None:
     """A breakpoint in Anthropic's words. Lifetimes do not correspond: 30 minutes or 12 hours there, 5 minutes or an hour here."""
+    if "prompt_cache_breakpoint" not in part.members:
+        return None
     return {"type": "ephemeral"} if part.mapping("prompt_cache_breakpoint") is not None else None
