@@ -79,10 +79,11 @@ _PROVIDERS_OWN_PREFIXES: Final = ("access-control-", "proxy-")
 # What the raw relay lets through besides the provider's own `x-<provider>-*` (respan-api 0.1.49, provider gateway).
 _RAW_RELAY: Final = frozenset({"accept", "accept-language", "content-type", "user-agent"})
 
-# Names seen so far and what became of them. A caller could send any number of names, so a full table starts afresh.
-_MAX_NAMES: Final = 1024
-_to_provider: dict[tuple[str, str | None], dict[str, bool]] = {}
-_to_caller: dict[str, bool] = {}
+# Who calls again sends the same names again: which of them stay here is remembered, never a value. Anybody may send any names, so long
+# ones are not remembered, and a full table starts afresh. A copy without these takes half the time of picking what travels.
+_MOST_REMEMBERED: Final = 256
+_LONGEST_REMEMBERED: Final = 2048
+_stay: dict[tuple[tuple[str, ...], str | None, str | None], frozenset[str]] = {}
 
 
 def to_provider(
@@ -97,17 +98,7 @@ def to_provider(
     Never among them: any credential, cookie, length or encoding. `raw_relay_of` names the provider of a raw relay,
     which gets four plain headers and its own only.
     """
-    verdicts = _to_provider.setdefault((dialect, raw_relay_of), {})
-    named = _named_in_connection(headers)
-    pairs: list[tuple[str, str]] = []
-    for name, value in headers.items():
-        travels = verdicts.get(name)
-        if travels is None:
-            travels = may_travel(name, dialect) and (raw_relay_of is None or _is_relayed(name.lower(), raw_relay_of))
-            _remember(verdicts, name, travels)
-        if travels and (not named or name.lower() not in named):
-            pairs.append((name, value))
-    kept = CIMultiDict(pairs)
+    kept = _travelling(headers, dialect, raw_relay_of)
     if provider_headers:
         kept.update(provider_headers)
     return kept
@@ -127,15 +118,32 @@ def _is_relayed(name: str, provider: str) -> bool:
 
 def to_caller(headers: MultiMapping[str]) -> CIMultiDict[str]:
     """A provider's headers that the caller may see: all but hop-by-hop ones, lengths, cookies and what binds the provider's host."""
-    named = _named_in_connection(headers)
-    pairs: list[tuple[str, str]] = []
-    for name, value in headers.items():
-        travels = _to_caller.get(name)
-        if travels is None:
-            travels = _remember(_to_caller, name, _is_for_caller(name.lower()))
-        if travels and (not named or name.lower() not in named):
-            pairs.append((name, value))
-    return CIMultiDict(pairs)
+    return _travelling(headers, None, None)
+
+
+def _travelling(headers: MultiMapping[str], dialect: str | None, raw_relay_of: str | None) -> CIMultiDict[str]:
+    """A copy without what stays here: on the way to a provider that speaks `dialect`, to the caller without one."""
+    names = tuple(headers)
+    stay = _stay.get((names, dialect, raw_relay_of))
+    if stay is None:
+        stay = frozenset(name for name in map(str.lower, names) if not _travels(name, dialect, raw_relay_of))
+        if sum(map(len, names)) <= _LONGEST_REMEMBERED:
+            if len(_stay) >= _MOST_REMEMBERED:
+                _stay.clear()
+            _stay[names, dialect, raw_relay_of] = stay
+    kept = CIMultiDict(headers)
+    for name in stay:
+        del kept[name]
+    if "connection" in stay:
+        for name in _named_in_connection(headers):
+            kept.popall(name, None)
+    return kept
+
+
+def _travels(name: str, dialect: str | None, raw_relay_of: str | None) -> bool:
+    if dialect is None:
+        return _is_for_caller(name)
+    return may_travel(name, dialect) and (raw_relay_of is None or _is_relayed(name, raw_relay_of))
 
 
 def _is_for_caller(name: str) -> bool:
@@ -164,14 +172,8 @@ def _masked(value: str) -> str:
 
 
 def _named_in_connection(headers: MultiMapping[str]) -> frozenset[str]:
-    if "Connection" not in headers:
-        return frozenset()
-    tokens = ",".join(headers.getall("Connection")).lower().split(",")
+    said = headers.getall("Connection")
+    if said == ["keep-alive"]:
+        return frozenset()  # nearly always
+    tokens = ",".join(said).lower().split(",")
     return frozenset(token.strip() for token in tokens) - {"", "close", "keep-alive"}
-
-
-def _remember(table: dict[str, bool], name: str, verdict: bool) -> bool:
-    if len(table) >= _MAX_NAMES:
-        table.clear()
-    table[name] = verdict
-    return verdict

@@ -148,9 +148,20 @@ def test_repeated_headers_stay_repeated_and_in_order() -> None:
 def test_any_number_of_names_takes_a_bounded_amount_of_memory() -> None:
     for start in range(0, 10_000, 100):
         many = CIMultiDict({f"X-Name-{number}": "v" for number in range(start, start + 100)})
-        assert len(to_provider(many, dialect="gemini")) == len(to_caller(many)) == 100
-    assert len(headers._to_provider["gemini", None]) <= headers._MAX_NAMES
-    assert len(headers._to_caller) <= headers._MAX_NAMES
+        assert len(to_provider(many, dialect="gemini")) == len(to_caller(many)) == len(masked(many)) == 100
+    for start in range(1000):
+        to_caller(CIMultiDict({f"X-Name-{start}": "v"}))
+    assert len(headers._stay) <= headers._MOST_REMEMBERED
+    long = "x-" + "n" * 4000
+    assert len(to_caller(CIMultiDict({long: "v"}))) == 1 and ((long,), None, None) not in headers._stay
+
+
+def test_the_same_names_with_other_values_are_judged_by_these() -> None:
+    for said, left in (("keep-alive", ["X-A", "X-B"]), ("x-a", ["X-B"]), ("close, X-B", ["X-A"]), ("Keep-Alive", ["X-A", "X-B"])):
+        assert list(to_provider(CIMultiDict({"Connection": said, "X-A": "1", "X-B": "2"}), dialect="openai.chat")) == left
+    for value, shown in (("plain", "plain"), ("https://me:hunter22@there/", "https://me:***@there/"), ("plain", "plain")):
+        headers = CIMultiDict({"X-Callback": value, "Authorization": "Bearer sk-1", "X-Other": "1"})
+        assert masked(headers) == [("X-Callback", shown), ("Authorization", "Bearer ***"), ("X-Other", "1")]
 
 
 def test_secrets_are_masked_and_everything_else_is_kept() -> None:
