@@ -160,6 +160,14 @@ NO_PROFILE = Profile()
 
 
 @frozen
+class Told:
+    """What every request that goes the same way is told alike: the URL, and the headers that we write whatever the caller's say."""
+
+    url: str
+    headers: CIMultiDict[str] = field(repr=False)
+
+
+@frozen
 class Target:
     """Where a request goes: the provider, the dialect spoken there, the model name sent, and the secret it travels with.
 
@@ -176,6 +184,8 @@ class Target:
     profile: Profile = NO_PROFILE
     deployment: str | None = None
     says: str | None = None
+    told: dict[tuple[str, str, bool], Told] = field(default_factory=dict, repr=False, compare=False)
+    """Of what it was sent before: by path and query, and whether the answer streams."""
 
 
 @dataclass(slots=True)

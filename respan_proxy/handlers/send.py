@@ -6,8 +6,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from multidict import CIMultiDict
+
 from respan_proxy.dialects.dialect import Dialect
-from respan_proxy.exchange import Attempt, Exchange, Next, Reply, Sends, Target
+from respan_proxy.exchange import Attempt, Exchange, Next, Reply, Sends, Target, Told
 from respan_proxy.handlers.authenticate import HOP_HEADER
 from respan_proxy.policy.credentials import auth_headers
 from respan_proxy.respan.endpoints import Endpoint
@@ -52,13 +54,8 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
             )
         else:
             endpoint, outgoing = exchange.endpoint, exchange.outgoing
-            if outgoing is None:
-                query = endpoint.query(request.query)
-                url = provider.url(
-                    endpoint.path, target.model, query, version=endpoint.version, place=endpoint.place, streams=exchange.streams
-                )
-            else:
-                url = provider.url(outgoing.path, target.model, outgoing.query, streams=exchange.streams)
+            query = endpoint.query(request.query) if outgoing is None else outgoing.query
+            told = _told(target, exchange, query)
             hops = request.headers.get(HOP_HEADER)
             # Like a raw relay, a translation passes four plain headers: what one company's client says of itself is not another's business.
             plainly = endpoint.is_relay or outgoing is not None
@@ -67,18 +64,16 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
                 headers.update(exchange.headers)
             if outgoing is not None:
                 headers["Content-Type"] = "application/json"
-                headers.update(outgoing.headers)
+                if outgoing.headers:
+                    headers.update(outgoing.headers)
             if provider.trace_context:
                 headers.update(_trace_context(exchange))
-            if provider.headers:
-                headers.update(provider.headers)
-            headers.update(auth_headers(provider, target.secret))
-            headers["Accept-Encoding"] = "identity"
+            headers.update(told.headers)
             headers[HOP_HEADER] = f"{hops}, {instance_id}" if hops else instance_id
             reply = await upstream(
                 provider,
                 request.method,
-                url,
+                told.url,
                 headers,
                 body,
                 streams=exchange.streams or endpoint.kind == "passthrough" or (endpoint.kind == "state" and "stream=true" in query),
@@ -87,11 +82,34 @@ def send(upstream: Sends, echo: BuiltIn, instance_id: str, clock: Callable[[], f
         attempt.first_byte_at = clock()
         attempt.status = reply.status
         # OpenAI and most others, Anthropic, Azure; Google sends none.
-        told = reply.headers.get
-        attempt.upstream_request_id = told("x-request-id") or told("request-id") or told("apim-request-id") or told("x-amzn-requestid")
+        said = reply.headers.get
+        attempt.upstream_request_id = said("x-request-id") or said("request-id") or said("apim-request-id") or said("x-amzn-requestid")
         return reply
 
     return last
+
+
+# Of these kinds the paths are those of a table; of others they name what is stored.
+_OF_A_TABLE = frozenset({"generate", "embed", "count"})
+
+
+def _told(target: Target, exchange: Exchange, query: str) -> Told:
+    """What goes to a target whatever the caller's headers are; made once for requests with nothing of their own in the URL."""
+    endpoint, outgoing, streams = exchange.endpoint, exchange.outgoing, exchange.streams
+    if outgoing is not None:
+        path, version, place = outgoing.path, None, None
+    else:
+        path, version, place = endpoint.path, endpoint.version, endpoint.place
+    is_plain = outgoing is not None or (not query and version is None and place is None and endpoint.kind in _OF_A_TABLE)
+    if is_plain and (known := target.told.get((path, query, streams))) is not None:
+        return known
+    headers = CIMultiDict(target.provider.headers)
+    headers.update(auth_headers(target.provider, target.secret))
+    headers["Accept-Encoding"] = "identity"
+    told = Told(target.provider.url(path, target.model, query, version=version, place=place, streams=streams), headers)
+    if is_plain:
+        target.told[path, query, streams] = told
+    return told
 
 
 def _trace_context(exchange: Exchange) -> dict[str, str]:

@@ -115,3 +115,33 @@ async def test_a_known_model_is_asked_in_the_dialect_that_each_request_needs(
             assert response.status == 200
         paths.append(provider.last.target.rpartition("/v1")[2])
     assert paths == ["/chat/completions", "/responses", "/chat/completions"]
+
+
+async def test_a_known_target_gets_the_url_and_the_headers_of_each_request(
+    start_proxy: StartProxy, provider: FakeProvider, environ: Mapping[str, str], http: aiohttp.ClientSession
+) -> None:
+    proxy = await start_proxy({"providers": {"gemini": {"headers": {"X-Team": "ours"}}}}, environ)
+    body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+    for sent, headers in (
+        ("v1beta/models/gemini-2.5-flash:generateContent", {}),
+        ("v1/models/gemini-2.5-flash:generateContent", {"X-Team": "theirs", "X-Respan-Hop": "another"}),
+        ("v1beta/models/gemini-2.5-flash:generateContent?beta=1", {"X-Only": "once"}),
+        ("v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", {}),
+        ("v1beta/models/gemini-2.5-flash:generateContent", {}),
+    ):
+        async with http.post(f"{proxy.base}/google/gemini/{sent}", json=body, headers=headers) as response:
+            assert response.status == 200, await response.read()
+        told = provider.last
+        assert told.target.endswith(f"/{sent}")
+        assert told.headers.getall("X-Team") == ["ours"] and told.headers.get("X-Only") == headers.get("X-Only")
+        assert told.headers["X-Respan-Hop"].startswith("another, ") == ("X-Respan-Hop" in headers)
+        assert keys_of(told) == environ["GEMINI_API_KEY"] and told.headers["Accept-Encoding"] == "identity"
+
+
+async def test_a_known_target_is_streamed_from_or_not_as_each_request_says_across_dialects(
+    proxy: Proxy, provider: FakeProvider, http: aiohttp.ClientSession
+) -> None:
+    for streams in (False, True, False, True):
+        response, _ = await ask(http, proxy, "chat", "gemini-2.5-flash", streams=streams)
+        assert response.status == 200
+        assert provider.last.target.endswith(":streamGenerateContent?alt=sse" if streams else ":generateContent")
