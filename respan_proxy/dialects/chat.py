@@ -172,7 +172,7 @@ class _OpenChoice:
         return Choice(
             self.index,
             tuple([part.freeze() for part in self.parts]),
-            finish.reason if self.finish is not None else None,
+            None if finish is _UNFINISHED else finish.reason,
             finish.native,
             finish.stop_sequence,
             finish.explanation,
@@ -183,6 +183,7 @@ class _OpenChoice:
 
 
 _UNFINISHED = Finish("stop", None)
+_NOBODY = Start(None, None)
 
 
 class Assembler:
@@ -207,15 +208,19 @@ class Assembler:
             self._text.append(event.text)
             return
         self._text = None
-        match event:  # first what every reply has
-            case Start():
-                self._start = event
-            case Finish():
-                self._choice(event.choice).finish = event
-            case UsageReport():
-                self._usage = event.usage
-            case End():
-                self._complete = True
+        if type(event) is Start:  # first what every reply has
+            self._start = event
+        elif type(event) is Finish:
+            self._choice(event.choice).finish = event
+        elif type(event) is UsageReport:
+            self._usage = event.usage
+        elif type(event) is End:
+            self._complete = True
+        else:
+            self._say(event)
+
+    def _say(self, event: Event) -> None:
+        match event:
             case ToolDelta(index, arguments, choice):
                 if call := self._choice(choice).calls.get(index):
                     call.pieces.append(arguments)
@@ -253,8 +258,8 @@ class Assembler:
 
     @property
     def reply(self) -> ChatReply:
-        start = self._start or Start(None, None)
-        choices = tuple([self._choices[index].freeze() for index in sorted(self._choices)])
+        start, opened = self._start or _NOBODY, self._choices
+        choices = tuple([opened[index].freeze() for index in (sorted(opened) if len(opened) > 1 else opened)])
         return ChatReply(start.id, start.model, start.created, choices, self._usage, self._error, self._complete)
 
 

@@ -70,11 +70,7 @@ def read_request(members: Mapping[str, Any], model: str | None = None, stream: b
         raise missing("contents", "an array")
     said, others = read_by(_READ, asked)
     # An empty list asks for nothing: langchain-google-genai 4.4 always sends `safetySettings: []`.
-    extras = [
-        Extra(name, value, "hint" if value == [] else _TOP_EFFECTS.get(name, "knob"))
-        for name in others
-        if (value := asked.members[name]) is not None
-    ]
+    extras = [Extra(name, asked.members[name], "hint" if asked.members[name] == [] else _TOP_EFFECTS.get(name, "knob")) for name in others]
     if (given := asked.object("generationConfig")) is not None:
         config = camel(given)
         told, unread = read_by(_CONFIG, config)
