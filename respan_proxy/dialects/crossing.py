@@ -51,6 +51,8 @@ def usable_tools(request: ChatRequest, dialect: str, losses: Losses, *, web_sear
     Tools that only another dialect hosts are dropped with a loss beside tools that remain; refused when they are all there is or
     when the choice names one.
     """
+    if not request.tools:
+        return ()
 
     def foreign(tool: Tool) -> bool:
         return (isinstance(tool, Hosted) and tool.dialect != dialect) or (isinstance(tool, WebSearch) and not web_search)

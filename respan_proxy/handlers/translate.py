@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from secrets import token_hex
 from typing import Any
@@ -41,13 +40,11 @@ def translate(config: Config) -> Handler:
             return await call_next(exchange)
         target, _ = bound(exchange)
         asked = exchange.asked or await understood(exchange)
-        request, profile, dialect = asked.request, target.profile, target.dialect
+        profile, dialect = target.profile, target.dialect
         if dialect.write_request is None:
             raise RuntimeError(f"{dialect.name} writes no requests")
-        if profile.model and profile.model != request.model:
-            request = replace(request, model=profile.model)
         losses = Losses()
-        written = dialect.write_request(request, profile, losses)
+        written = dialect.write_request(asked.request, profile, losses)
         if losses.notices:
             account_for(losses, exchange, config)
         path, query = at_provider(dialect.name, "generate", streams=exchange.streams)
