@@ -123,7 +123,7 @@ class _Reading:
             said = choice.get("message")
         if type(said) is dict:
             content = said.get("content")
-            if len(said) == 1 and type(content) is str:  # the usual delta: nothing but text
+            if type(content) is str and (len(said) == 1 or _only_text(said)):  # the usual delta, or message
                 if content:
                     events.append(TextDelta(content, index))
             else:
@@ -220,6 +220,15 @@ class _Reading:
         if reason == "stop" and isinstance(stopped_by, str):
             return Finish("stop_sequence", native, index, stopped_by)
         return Finish(reason, native, index)
+
+
+def _only_text(said: dict[str, Any]) -> bool:
+    return not [name for name, value in said.items() if name not in _TEXT and value not in _NOTHING]
+
+
+# What a message of text holds, and how servers write of all else that there is none.
+_TEXT = frozenset({"role", "content"})
+_NOTHING: tuple[object, ...] = (None, [], "")
 
 
 class Reader:
