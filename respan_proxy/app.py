@@ -24,7 +24,7 @@ from respan_proxy import __version__, images
 from respan_proxy.config import Config, Listen
 from respan_proxy.echo.provider import Echo
 from respan_proxy.errors import ConfigError
-from respan_proxy.exchange import Next, chain
+from respan_proxy.exchange import Next, afterwards, chain
 from respan_proxy.exports.running import Exports
 from respan_proxy.handlers.answer_errors import answer_errors
 from respan_proxy.handlers.authenticate import HOP_HEADER, authenticate
@@ -110,8 +110,7 @@ def compose(config: Config, parts: Parts) -> Next:
         parts.models.lists(config),  # model lists are answered here
         parts.limits.settle,  # once the row is whole
         trace.record,
-        warn,
-        end_streams,
+        afterwards(end_streams, warn),
         answer_errors,
         parameters(config),
         trace.announce,

@@ -393,6 +393,18 @@ def chain(*handlers: Handler, last: Next) -> Next:
     return call
 
 
+def afterwards(*steps: Callable[[Exchange, Reply], None]) -> Handler:
+    """A handler that does something to the reply alone, step by step: what would each be a handler of its own costs one coroutine."""
+
+    async def handler(exchange: Exchange, call_next: Next) -> Reply:
+        reply = await call_next(exchange)
+        for step in steps:
+            step(exchange, reply)
+        return reply
+
+    return handler
+
+
 def _link(handler: Handler, call_next: Next) -> Next:
     def call(exchange: Exchange) -> Awaitable[Reply]:
         return handler(exchange, call_next)

@@ -6,16 +6,14 @@ from collections.abc import Callable
 from functools import partial
 
 from respan_proxy.errors import UpstreamInterrupted
-from respan_proxy.exchange import Exchange, Next, Reply, Stream
+from respan_proxy.exchange import Exchange, Reply, Stream
 
 LastWords = Callable[[UpstreamInterrupted], bytes]
 
 
-async def end_streams(exchange: Exchange, call_next: Next) -> Reply:
-    reply = await call_next(exchange)
+def end_streams(exchange: Exchange, reply: Reply) -> None:
     if isinstance(reply.body, Stream) and exchange.endpoint.kind == "generate":
         reply.body.last_words = partial(_last_words, exchange, reply.body.last_words)
-    return reply
 
 
 def _last_words(exchange: Exchange, translated: LastWords | None, error: UpstreamInterrupted) -> bytes:

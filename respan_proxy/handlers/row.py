@@ -70,6 +70,13 @@ def fill_request(row: Row, exchange: Exchange) -> None:
     row.request_model = row.model = exchange.model
     row.stream = exchange.streams
     values = exchange.params.values
+    if values:
+        _fill_parameters(row, values)
+    if exchange.document is not None:
+        _fill_members(row, exchange.document.members)
+
+
+def _fill_parameters(row: Row, values: Mapping[str, Any]) -> None:
     for name in values.keys() & PARAMETER_COLUMNS:
         setattr(row, name, cleaned(values[name]))
     if (trace_id := values.get("trace_unique_id")) and trace_id != row.trace_unique_id:
@@ -77,16 +84,13 @@ def fill_request(row: Row, exchange: Exchange) -> None:
         row.span_parent_id = values.get("span_parent_id")  # the parent that `traceparent` names is of another trace
     if span_id := values.get("span_unique_id"):
         row.span_unique_id = span_id
-    if exchange.document is not None:
-        _fill_members(row, exchange.document.members)
 
 
 def _fill_members(row: Row, members: Mapping[str, Any]) -> None:
     inner = members.get("generationConfig")
     for source in (members, inner) if isinstance(inner, dict) else (members,):
-        for name in source.keys() & NUMBER_COLUMNS.keys():
-            value = source[name]
-            if isinstance(value, int | float) and not isinstance(value, bool):
+        for name, value in source.items():
+            if name in NUMBER_COLUMNS and isinstance(value, int | float) and not isinstance(value, bool):
                 setattr(row, NUMBER_COLUMNS[name], value)
     # On chat a member of its own, in Responses inside another.
     if isinstance(effort := members.get("reasoning_effort") or _inside(members.get("reasoning"), "effort"), str):
@@ -206,8 +210,11 @@ def fill_status(row: Row, exchange: Exchange, seen: Observed | None) -> None:
             elif seen is not None and seen.error is not None:
                 row.status, row.error_message = "failed", seen.error
                 row.error_code = seen.error_code if _CODE.fullmatch(seen.error_code or "") else None
-    row.error_message = cleaned_error(row.error_message)
-    warnings = [*exchange.warnings, *exchange.quiet_warnings, *([ESTIMATED] if row.usage_estimated else [])]
+    if row.error_message is not None:
+        row.error_message = cleaned_error(row.error_message)
+    warnings = exchange.warnings + exchange.quiet_warnings
+    if row.usage_estimated:
+        warnings.append(ESTIMATED)
     if seen is not None and seen.unread:
         warnings.append(UNREAD.format(count=seen.unread))
     if warnings:

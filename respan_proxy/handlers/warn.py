@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from respan_proxy.exchange import Exchange, Next, Reply
+from respan_proxy.exchange import Exchange, Reply
 
 HEADER = "X-Respan-Warnings"
 
 
-async def warn(exchange: Exchange, call_next: Next) -> Reply:
-    reply = await call_next(exchange)
+def warn(exchange: Exchange, reply: Reply) -> None:
     if exchange.warnings:
         reply.headers[HEADER] = ", ".join(dict.fromkeys(_printable(warning) for warning in exchange.warnings))
-    return reply
 
 
 def _printable(warning: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import field, replace
 from urllib.parse import parse_qsl
 
@@ -25,7 +25,7 @@ def identify(headers: MultiMapping[str], query: str, config: Config) -> Caller:
 
     Without: everybody, as admin, and the credential is kept as the caller's own, to be forwarded where its form fits.
     """
-    presented = list(_presented(headers, query))
+    presented = _presented(headers, query)
     if config.any_key:
         return Caller(is_admin=True, credential=_own(presented, config))
     for credential in presented:
@@ -183,20 +183,20 @@ def _is_ours(host: str, config: Config) -> bool:
     return is_loopback(name) or any(allowed.lower() in (name, host) for allowed in config.allowed_hosts)
 
 
-def _presented(headers: MultiMapping[str], query: str) -> Iterator[str]:
+def _presented(headers: MultiMapping[str], query: str) -> list[str]:
     """Every credential a request carries: `Authorization` with or without `Bearer`, the providers' own headers, Google's `?key=`."""
-    for value in headers.getall("Authorization", ()):
-        scheme, _, rest = value.strip().partition(" ")
-        if credential := rest.strip() if scheme.lower() == "bearer" else value.strip():
-            yield credential
+    found: list[str] = []
+    if "Authorization" in headers:
+        for value in headers.getall("Authorization"):
+            scheme, _, rest = value.strip().partition(" ")
+            found.append(rest.strip() if scheme.lower() == "bearer" else value.strip())
     for name in _KEY_HEADERS:
-        for value in headers.getall(name, ()):
-            if credential := value.strip():
-                yield credential
+        if name in headers:
+            found += map(str.strip, headers.getall(name))
+    found = [credential for credential in found if credential]
     if "key=" in query:
-        for name, value in parse_qsl(query):
-            if name == "key":
-                yield value
+        found += (value for name, value in parse_qsl(query) if name == "key")
+    return found
 
 
 def _own(presented: list[str], config: Config) -> str | None:
