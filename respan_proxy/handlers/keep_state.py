@@ -33,9 +33,11 @@ class Keeps(Protocol):
 
 
 def keep_state(keeping: Keeps, config: Config) -> Handler:
-    async def handler(exchange: Exchange, call_next: Next) -> Reply:
-        if not translates(exchange):  # a relayed client speaks to its own provider, and carries what it gives
-            return await call_next(exchange)
+    def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
+        # A relayed client speaks to its own provider, and carries what it gives.
+        return kept(exchange, call_next) if translates(exchange) else call_next(exchange)
+
+    async def kept(exchange: Exchange, call_next: Next) -> Reply:
         target, _ = bound(exchange)
         asked = await understood(exchange)
         request, provider, profile = asked.request, target.provider.name, target.profile

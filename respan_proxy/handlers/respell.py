@@ -8,7 +8,7 @@ models by a name; that the new one knows fewer knobs should not break their call
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from typing import Any
 
 from respan_proxy.config import Config
@@ -34,7 +34,7 @@ _HINTS = frozenset({"prompt_cache_key", "stream_options"})
 
 
 def respell(config: Config) -> Handler:
-    async def handler(exchange: Exchange, call_next: Next) -> Reply:
+    def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
         target, _ = bound(exchange)
         if target.provider.bodies and target.dialect is exchange.dialect:
             _envelop(exchange)
@@ -51,7 +51,7 @@ def respell(config: Config) -> Handler:
             losses = Losses()
             adapt(exchange.edits, document.members, sorted(named), target.profile, losses)
             account_for(losses, exchange, config)
-        return await call_next(exchange)
+        return call_next(exchange)
 
     return handler
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from secrets import token_hex
 from typing import Any
@@ -35,9 +35,10 @@ _ABOUT_THE_BODY = ("Content-Encoding", "Cache-Control")
 
 
 def translate(config: Config) -> Handler:
-    async def handler(exchange: Exchange, call_next: Next) -> Reply:
-        if not translates(exchange):
-            return await call_next(exchange)
+    def handler(exchange: Exchange, call_next: Next) -> Awaitable[Reply]:
+        return translated(exchange, call_next) if translates(exchange) else call_next(exchange)
+
+    async def translated(exchange: Exchange, call_next: Next) -> Reply:
         target, _ = bound(exchange)
         asked = exchange.asked or await understood(exchange)
         profile, dialect = target.profile, target.dialect
