@@ -21,6 +21,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from respan_proxy.errors import RequestRejected
+from respan_proxy.wire.remembered import remembered
 
 if TYPE_CHECKING:
     from respan_proxy.config import Provider
@@ -287,7 +288,7 @@ def _head(method: str, target: str, host: str, headers: CIMultiDict[str], length
     return text.encode("utf-8", "surrogateescape")
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def _place(url: str) -> _Place:
     parsed = URL(url, encoded=True)
     return _Place(parsed.origin(), parsed.host_port_subcomponent or "", parsed.raw_path_qs)

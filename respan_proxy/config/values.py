@@ -7,7 +7,6 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from ipaddress import ip_address
 from typing import Literal
 
@@ -18,6 +17,7 @@ from respan_proxy.config.providers import CallerKeys, Provider, Timeouts
 from respan_proxy.dialects import catalog
 from respan_proxy.dialects.profiles import Rule, profile_of
 from respan_proxy.dialects.request import Profile
+from respan_proxy.wire.remembered import remembered
 
 Content = Literal["full", "errors", "none"]
 Durability = Literal["normal", "full"]
@@ -26,7 +26,7 @@ ParamPrecedence = Literal["respan_params", "top_level"]
 
 
 # Asked for the Host of every keyless request: 10 us the first time, nothing after it.
-@lru_cache(maxsize=256)
+@remembered(256)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address can only mean this machine: `localhost`, what ends in `.localhost` (RFC 6761), 127.0.0.0/8, `::1`."""
     name = host.strip("[]").removesuffix(".").lower()

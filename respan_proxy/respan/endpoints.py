@@ -10,11 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import unquote, unquote_plus
 
 from multidict import MultiMapping
+
+from respan_proxy.wire.remembered import remembered
 
 Kind = Literal["generate", "embed", "count", "state", "models", "passthrough"]
 
@@ -230,8 +231,8 @@ def _plain(path: str) -> str:
     return path.removesuffix("/")
 
 
-# Paths with a model or an id in them come again; what is kept is small.
-@lru_cache(maxsize=1024)
+# Paths with a model or an id in them come again.
+@remembered(1024)
 def _match(method: str, path: str) -> Endpoint | None:
     path = _plain(path)
     if (entry := _EXACT.get(path)) is not None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 
+from respan_proxy.config import is_loopback
+from respan_proxy.pool import _place
+from respan_proxy.respan import endpoints
 from respan_proxy.telemetry.attributes import place
 from respan_proxy.telemetry.quoting import may_quote
 from respan_proxy.telemetry.usage import seller
@@ -45,3 +48,12 @@ def test_no_name_of_an_attribute_and_of_a_model_is_kept_whatever_its_length() ->
             function(name)
         seller(name, name)
         assert len([found for found in gc.get_referrers(name) if found is not globals()]) <= 1  # this frame
+
+
+def test_no_host_path_or_url_is_kept_whatever_its_length() -> None:
+    for number in range(3):
+        text = f"http://{number}.example/" + "k" * 60_000
+        is_loopback(text)
+        endpoints.match("GET", text)
+        _place(text)
+        assert len([found for found in gc.get_referrers(text) if found is not globals()]) <= 1  # this frame
