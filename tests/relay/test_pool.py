@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,33 +20,27 @@ from respan_proxy.upstream import Upstream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
 
 class Server:
-    """Answers each connection's requests with what `talks` says for it, in the order of the connections."""
+    """To each request on a connection the next of that connection's `answers`, which are given in the order of the connections."""
 
-    def __init__(self, *talks: Talk) -> None:
-        self.talks = deque(talks)
+    def __init__(self, *answers: Sequence[bytes]) -> None:
+        self.answers = deque(answers)
         self.heads: list[list[bytes]] = []
         self.closed = asyncio.Event()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.heads.append([])
         try:
-            await self.talks.popleft()(reader, writer)
+            for answer in self.answers.popleft():
+                self.heads[-1].append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(answer)
             await reader.read()  # until the other side closes
         except ConnectionError:
             pass
         finally:
             writer.close()
             self.closed.set()
-
-    async def hear(self, reader: asyncio.StreamReader) -> bytes:
-        """The head of the next request; its body, where it is to be read, is the caller's to read."""
-        head = await reader.readuntil(b"\r\n\r\n")
-        self.heads[-1].append(head)
-        return head
 
 
 @asynccontextmanager
@@ -68,12 +62,7 @@ async def ask(
 
 
 async def test_a_connection_carries_one_call_after_the_other() -> None:
-    async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for _ in range(2):
-            await server.hear(reader)
-            writer.write(OK)
-
-    server = Server(twice)
+    server = Server([OK, OK])
     async with serving(server) as url, Upstream() as upstream:
         for _ in range(2):
             reply = await ask(upstream, provider(url), f"{url}/v1/x?y=%2F", headers={"X-One": "é"})
@@ -85,18 +74,7 @@ async def test_a_connection_carries_one_call_after_the_other() -> None:
 
 
 async def test_what_is_said_on_an_idle_connection_is_no_answer_to_the_next_call() -> None:
-    said = asyncio.Event()
-
-    async def times_out(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await server.hear(reader)
-        writer.write(OK + b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
-        said.set()
-
-    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await server.hear(reader)
-        writer.write(OK)
-
-    server = Server(times_out, answers)
+    server = Server([OK + b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"], [OK])
     async with serving(server) as url, Upstream() as upstream:
         notes: list[str] = []
         for _ in range(2):
@@ -106,11 +84,7 @@ async def test_what_is_said_on_an_idle_connection_is_no_answer_to_the_next_call(
 
 
 async def test_a_refusal_before_the_request_is_whole_is_heard_and_the_connection_given_up() -> None:
-    async def refuses(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await server.hear(reader)
-        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nlong")
-
-    server = Server(refuses)
+    server = Server([b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nlong"])
     async with serving(server) as url, Upstream() as upstream:
         reply = await ask(upstream, provider(url), f"{url}/v1/x", body=b"x" * 20_000_000)
         assert (reply.status, reply.body) == (413, b"long")
@@ -121,23 +95,14 @@ async def test_a_refusal_before_the_request_is_whole_is_heard_and_the_connection
 async def test_an_idle_connection_is_closed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "KEEPALIVE_S", 0.0)
 
-    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await server.hear(reader)
-        writer.write(OK)
-
-    server = Server(answers)
+    server = Server([OK])
     async with serving(server) as url, Upstream() as upstream:
         await ask(upstream, provider(url), f"{url}/v1/x")
         await server.closed.wait()
 
 
 async def test_a_proxy_is_told_the_whole_url_and_who_asks_each_time() -> None:
-    async def relays(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for _ in range(2):
-            await server.hear(reader)
-            writer.write(OK)
-
-    server = Server(relays)
+    server = Server([OK, OK])
     async with serving(server) as url, Upstream() as upstream:
         to = provider("http://llm.invalid/v1", proxy=url.replace("//", "//me:secret@"))
         for _ in range(2):
